@@ -1,0 +1,121 @@
+# slb, the Steel Load Balancer. `make help` lists the targets.
+#
+# Everything that is built goes to build/; the program is left at ./slb. Source lists are taken from
+# the folders, so that a new file needs no change here.
+
+CLANG   ?= clang
+BPFTOOL ?= bpftool
+PYTHON  ?= /usr/bin/python3
+B       := build
+
+VERSION := $(shell cat user/VERSION 2>/dev/null)
+GIT_ID  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+PACKAGES := libbpf libxdp libmicrohttpd jansson libuv libnl-3.0 libnl-route-3.0 libnl-genl-3.0 \
+            libcurl sqlite3 uuid
+# Deferred, so that `make help` works before anything is installed.
+PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
+PKG_LIBS   = $(shell pkg-config --libs $(PACKAGES))
+
+WARNINGS := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes \
+            -Wmissing-prototypes -Wvla -Werror
+CPPFLAGS = -D_GNU_SOURCE -DSLB_VERSION='"$(VERSION)"' -DSLB_GIT_ID='"$(GIT_ID)"' \
+           -Iuser -I. -Ibpf -I$(B)
+CFLAGS   ?= -O2 -g
+HARDEN   := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDLIBS   = $(PKG_LIBS) -lm -lpthread
+
+# --- eBPF programs: one object per *.bpf.c, embedded by its skeleton ------------------------------
+BPF_SOURCES   := $(wildcard bpf/*.bpf.c)
+BPF_HEADERS   := $(wildcard bpf/*.h)
+BPF_OBJECTS   := $(BPF_SOURCES:bpf/%.bpf.c=$(B)/bpf/%.bpf.o)
+BPF_SKELETONS := $(BPF_SOURCES:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
+# -mcpu=v2: jumps that every kernel from 5.10 on knows; nothing newer is needed.
+BPF_CFLAGS := -target bpf -mcpu=v2 -O2 -g -Wall -Wextra -Werror -Ibpf \
+              -I/usr/include/$(shell uname -m)-linux-gnu
+
+# --- Userspace: everything but main.c is one library, which the tests link too --------------------
+USER_SOURCES := $(filter-out user/main.c,$(wildcard user/*/*.c user/*/*/*.c api/*.c))
+USER_OBJECTS := $(USER_SOURCES:%.c=$(B)/obj/%.o)
+ASAN_OBJECTS := $(USER_SOURCES:%.c=$(B)/asan/%.o)
+UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
+UNIT_HELPERS := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
+UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(B)/tests/unit/%)
+
+.PHONY: all help clean deps check demo test-unit test-bpf test-e2e test-vm format check-source
+.DEFAULT_GOAL := all
+# Skeletons and library objects are kept between runs.
+.SECONDARY:
+
+all: slb ## build ./slb (the default)
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
+
+deps: ## install the packages slb is built with and tested by (Debian, root)
+	vendor/install
+
+slb: $(B)/obj/user/main.o $(B)/libslb.a
+	$(CC) $(CFLAGS) -pie -o $@ $^ $(LDLIBS)
+
+# The same program with sanitizers, for tests that drive the whole of it.
+$(B)/slb-asan: $(B)/asan/user/main.o $(B)/libslb-asan.a
+	$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(LDLIBS)
+
+$(B)/libslb.a: $(USER_OBJECTS)
+$(B)/libslb-asan.a: $(ASAN_OBJECTS)
+$(B)/%.a:
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/obj/%.o: %.c $(BPF_SKELETONS)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(HARDEN) $(WARNINGS) -MMD -MP -c -o $@ $<
+
+$(B)/asan/%.o: %.c $(BPF_SKELETONS)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -MMD -MP -c -o $@ $<
+
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS)
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
+	@llvm-strip -g $@.tmp && mv $@.tmp $@
+
+$(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name slb_$*_bpf > $@.tmp && mv $@.tmp $@
+
+$(B)/tests/unit/%: tests/unit/%.c $(UNIT_HELPERS) $(B)/libslb-asan.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -MMD -MP -Itests/unit \
+	    -o $@ $(filter %.c %.a,$^) $(LDLIBS) -lcmocka
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# --- Tests: T= names one test --------------------------------------------------------------------
+test-unit: $(UNIT_TESTS) ## unit tests with sanitizers; T=name runs one program
+	tests/run unit $(if $(T),-k $(T))
+
+test-bpf: $(BPF_OBJECTS) slb ## packets through the eBPF programs (root); T=name
+	tests/run bpf $(if $(T),-k $(T))
+
+test-e2e: slb $(B)/slb-asan ## whole program in namespaces (root); T=name
+	tests/run e2e $(if $(T),-k $(T))
+
+test-vm: slb ## on other kernels under qemu (root); K=kernel T=name
+	tests/run vm $(if $(K),-K $(K)) $(if $(T),-k $(T))
+
+check: ## install, build and run every test; ends with "N passed, N failed[, N skipped]" (root)
+	tests/check
+
+demo: ## show slb balancing connections in a lab of namespaces (root)
+	tools/demo
+
+format: ## rewrite the C sources in the house layout
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+check-source: ## layout, dependency direction, banned calls
+	tools/check-source
+
+clean: ## remove build/ and ./slb
+	rm -rf $(B) slb
