@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * store: the desired state on disk (SQLite, WAL, synchronous=FULL: https://sqlite.org/wal.html).
+ *
+ * Changes are submitted on the loop's thread and committed on libuv's thread pool, all that have
+ * gathered in one transaction (group commit), strictly in the order of submission. A change's
+ * callback comes on the loop's thread after its transaction is durable, or has failed. When one
+ * fails, every change submitted after it and not yet committed fails too (-ECANCELED), so that what
+ * is on disk is always a prefix of what was submitted.
+ *
+ * One daemon per state directory: a second store_open() ends with -EBUSY.
+ */
+#ifndef SLB_STORE_STORE_H
+#define SLB_STORE_STORE_H
+
+#include <uv.h>
+
+#include "core/model.h"
+#include "lib/errbuf.h"
+
+struct store;
+
+/* Opens (creates) DIRECTORY/slb.db; makes the directory with mode 0700 when missing. Errors: -EBUSY another
+ * daemon has it, -EUCLEAN corrupted, -EPROTO schema of a newer slb, -EROFS, -ENOSPC, -EACCES … */
+int store_open(uv_loop_t *loop, const char *directory, struct store **ret, struct errbuf *err);
+
+/* Waits for what was submitted, closes. Accepts NULL. Callbacks still outstanding are called. */
+void store_close(struct store *store);
+
+/* Reads everything, in created_order; `found` takes each load balancer (with its backends). Used at
+ * start, and after a failed commit to return to what is on disk. Blocking. */
+int store_load(struct store *store, void (*found)(void *arg, struct load_balancer *lb), void *arg,
+	       struct errbuf *err);
+
+/* 0: durable. -ENOSPC disk full, -EROFS, -EBUSY locked, -EIO, -ECANCELED an earlier one failed. */
+typedef void store_done_cb(void *arg, int status, const struct errbuf *err);
+
+/* What is given is copied before the call returns. put = insert or replace; a load balancer's backends are rows
+ * of their own: store_put_load_balancer() does not touch them, store_delete_load_balancer() removes them.
+ * -ENOMEM is returned at once (the callback is not called); anything later comes by callback. */
+int store_put_load_balancer(struct store *store, const struct load_balancer *lb, store_done_cb *done,
+			    void *arg);
+int store_delete_load_balancer(struct store *store, const uuid_t lb, store_done_cb *done, void *arg);
+int store_put_backend(struct store *store, const uuid_t lb, const struct backend *backend,
+		      store_done_cb *done, void *arg);
+int store_delete_backend(struct store *store, const uuid_t lb, const uuid_t backend,
+			 store_done_cb *done, void *arg);
+
+#endif
