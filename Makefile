@@ -18,7 +18,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(PACKAGES))
 PKG_LIBS   = $(shell pkg-config --libs $(PACKAGES))
 
 WARNINGS := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes \
-            -Wmissing-prototypes -Wvla -Werror
+            -Wmissing-prototypes -Wvla -Wno-format-truncation -Werror
 CPPFLAGS = -D_GNU_SOURCE -DSLB_VERSION='"$(VERSION)"' -DSLB_GIT_ID='"$(GIT_ID)"' \
            -Iuser -I. -Ibpf -I$(B)
 CFLAGS   ?= -O2 -g
