@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * ipvs: the datapath for kernels without eBPF: classic IPVS (linux/ip_vs.h), as far back as 3.x.
+ *
+ * The kernel does the balancing; this makes its tables what core desires. Only the difference is
+ * written, so a change made behind slb's back is repaired by the next apply(), and a run that finds
+ * nothing to do writes nothing. Connections survive every change but the removal of their backend.
+ *
+ * Services that slb did not make are left alone: what is its own stands in the file
+ * STATE_DIR/ipvs-services, written before the kernel is asked.
+ */
+#ifndef SLB_DATAPATH_IPVS_H
+#define SLB_DATAPATH_IPVS_H
+
+#include "core/datapath_ops.h"
+
+struct ipvs_config {
+	const char *state_dir; /* borrowed for the call */
+};
+
+/* -ENOENT no IPVS in this kernel, -ENOTSUP no masquerading, -EPERM … */
+int ipvs_open(const struct ipvs_config *config, struct datapath **ret, struct errbuf *err);
+
+/* keep = false takes away every service of slb and the masquerading. Accepts NULL. */
+void ipvs_close(struct datapath *datapath, bool keep);
+
+/* "nftables" or "iptables": what masquerades. */
+const char *ipvs_masquerade_name(const struct datapath *datapath);
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#include "datapath/masquerade.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+struct masquerade {
+	bool is_nftables;
+	bool has_ip6;
+};
+
+/* What a program printed to standard error: its last words, on one line. */
+#define WORDS_SIZE 256
+
+/* ---- running a program */
+
+static void read_words(int fd, char words[WORDS_SIZE])
+{
+	ssize_t length = pread(fd, words, WORDS_SIZE - 1, 0);
+
+	words[length > 0 ? length : 0] = '\0';
+	for (char *c = words; *c != '\0'; c++) {
+		if (*c == '\n')
+			*c = ' ';
+	}
+}
+
+/* Runs argv[0] from PATH with `input` as its standard input and waits. 0, -ENOENT when there is no
+ * such program, -EIO when it failed; words then says why. Memory files stand in for pipes, so
+ * nothing can block on a full one. */
+static int run(char *const argv[], const char *input, char words[WORDS_SIZE])
+{
+	posix_spawn_file_actions_t actions;
+	int in = memfd_create("input", MFD_CLOEXEC), out = memfd_create("output", MFD_CLOEXEC);
+	size_t length = strlen(input);
+	int status = -1, r = 0;
+	pid_t pid;
+
+	words[0] = '\0';
+	if (in < 0 || out < 0 || write(in, input, length) != (ssize_t)length ||
+	    lseek(in, 0, SEEK_SET) != 0)
+		r = -errno;
+	if (r == 0) {
+		posix_spawn_file_actions_init(&actions);
+		posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
+		posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+		posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
+		r = -posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+		posix_spawn_file_actions_destroy(&actions);
+	}
+	if (r == 0) {
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+			read_words(out, words);
+			r = -EIO;
+		}
+	}
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	return r;
+}
+
+static int run_nft(const char *script, char words[WORDS_SIZE])
+{
+	char *argv[] = { (char *)"nft", (char *)"-f", (char *)"-", NULL };
+
+	return run(argv, script, words);
+}
+
+/* ---- nftables */
+
+/* `ct original` is what the client sent, before IPVS chose a backend. Priority 100 is srcnat. */
+static const char nft_table[] =
+	"add table %1$s slb\n"
+	"add set %1$s slb masquerade { type ipv%2$c_addr . inet_proto . inet_service ; }\n"
+	"add chain %1$s slb postrouting { type nat hook postrouting priority 100 ; }\n"
+	"flush chain %1$s slb postrouting\n"
+	"add rule %1$s slb postrouting ct original %1$s daddr . meta l4proto . "
+	"ct original proto-dst @masquerade masquerade\n";
+
+static const char *nft_family(const struct masqueraded *service)
+{
+	return service->vip.family == AF_INET ? "ip" : "ip6";
+}
+
+static void nft_print(FILE *script, const char *verb, const struct masqueraded *service)
+{
+	char vip[ADDR_TEXT_SIZE];
+
+	fprintf(script, "%s element %s slb masquerade { %s . %s . %u }\n", verb,
+		nft_family(service), addr_format(&service->vip, vip),
+		protocol_name(service->protocol), service->port);
+}
+
+static int nft_open(struct masquerade *masquerade, char words[WORDS_SIZE])
+{
+	char script[1024];
+	int r;
+
+	snprintf(script, sizeof(script), nft_table, "ip", '4');
+	r = run_nft(script, words);
+	if (r < 0)
+		return r;
+	snprintf(script, sizeof(script), nft_table, "ip6", '6');
+	masquerade->has_ip6 = run_nft(script, words) == 0;
+	masquerade->is_nftables = true;
+	return 0;
+}
+
+static int nft_change(const struct masquerade *masquerade, const struct masqueraded *services,
+		      size_t count, bool replace, bool remove, char words[WORDS_SIZE])
+{
+	char *script = NULL;
+	size_t size;
+	FILE *out = open_memstream(&script, &size);
+	int r;
+
+	if (out == NULL)
+		return -ENOMEM;
+	if (replace)
+		fprintf(out, "flush set ip slb masquerade\n%s",
+			masquerade->has_ip6 ? "flush set ip6 slb masquerade\n" : "");
+	for (size_t i = 0; i < count; i++) {
+		/* `delete` fails on what is missing, so it is added first: one transaction. */
+		nft_print(out, "add", &services[i]);
+		if (remove)
+			nft_print(out, "delete", &services[i]);
+	}
+	if (fclose(out) != 0) {
+		free(script);
+		return -ENOMEM;
+	}
+	r = run_nft(script, words);
+	free(script);
+	return r;
+}
+
+/* ---- iptables */
+
+/* One call of iptables or ip6tables: -w -t nat ACTION SLB [the rule of a service]. */
+static int iptables_rule(const char *program, const char *action, const struct masqueraded *service,
+			 char words[WORDS_SIZE])
+{
+	char vip[ADDR_TEXT_SIZE], port[8];
+	const char *argv[] = { program,
+			       "-w",
+			       "-t",
+			       "nat",
+			       action,
+			       "SLB",
+			       "-p",
+			       protocol_name(service->protocol),
+			       "-m",
+			       "conntrack",
+			       "--ctorigdst",
+			       addr_format(&service->vip, vip),
+			       "--ctorigdstport",
+			       port,
+			       "-j",
+			       "MASQUERADE",
+			       NULL };
+
+	snprintf(port, sizeof(port), "%u", service->port);
+	return run((char *const *)argv, "", words);
+}
+
+static int iptables_chain(const char *program, const char *action, const char *chain,
+			  const char *jump, char words[WORDS_SIZE])
+{
+	const char *argv[] = {
+		program, "-w", "-t", "nat", action, chain, jump != NULL ? "-j" : NULL, jump, NULL
+	};
+
+	return run((char *const *)argv, "", words);
+}
+
+static int iptables_open_family(const char *program, char words[WORDS_SIZE])
+{
+	char ignored[WORDS_SIZE];
+	int r = 0;
+
+	if (iptables_chain(program, "-L", "SLB", NULL, ignored) < 0)
+		r = iptables_chain(program, "-N", "SLB", NULL, words);
+	if (r == 0 && iptables_chain(program, "-C", "POSTROUTING", "SLB", ignored) < 0)
+		r = iptables_chain(program, "-A", "POSTROUTING", "SLB", words);
+	return r;
+}
+
+static const char *iptables_program(const struct masqueraded *service)
+{
+	return service->vip.family == AF_INET ? "iptables" : "ip6tables";
+}
+
+static int iptables_change(const struct masqueraded *service, bool remove, char words[WORDS_SIZE])
+{
+	const char *program = iptables_program(service);
+	bool is_there = iptables_rule(program, "-C", service, words) == 0;
+
+	if (is_there != remove)
+		return 0;
+	return iptables_rule(program, remove ? "-D" : "-A", service, words);
+}
+
+/* One family's chain, anew, in one transaction: naming a chain empties it even with --noflush. */
+static int iptables_restore(const char *program, int family, const struct masqueraded *services,
+			    size_t count, char words[WORDS_SIZE])
+{
+	const char *argv[] = { program, "--noflush", NULL };
+	char *script = NULL, vip[ADDR_TEXT_SIZE];
+	size_t size;
+	FILE *out = open_memstream(&script, &size);
+	int r;
+
+	if (out == NULL)
+		return -ENOMEM;
+	fprintf(out, "*nat\n:SLB - [0:0]\n");
+	for (size_t i = 0; i < count; i++) {
+		if (services[i].vip.family == family)
+			fprintf(out,
+				"-A SLB -p %s -m conntrack --ctorigdst %s --ctorigdstport %u "
+				"-j MASQUERADE\n",
+				protocol_name(services[i].protocol),
+				addr_format(&services[i].vip, vip), services[i].port);
+	}
+	fprintf(out, "COMMIT\n");
+	if (fclose(out) != 0) {
+		free(script);
+		return -ENOMEM;
+	}
+	r = run((char *const *)argv, script, words);
+	free(script);
+	return r;
+}
+
+static int iptables_replace(const struct masquerade *masquerade, const struct masqueraded *services,
+			    size_t count, char words[WORDS_SIZE])
+{
+	int r = iptables_restore("iptables-restore", AF_INET, services, count, words);
+
+	if (r == 0 && masquerade->has_ip6)
+		r = iptables_restore("ip6tables-restore", AF_INET6, services, count, words);
+	return r;
+}
+
+/* ---- both families, both programs */
+
+int masquerade_open(struct masquerade **ret, struct errbuf *err)
+{
+	struct masquerade *masquerade = calloc(1, sizeof(*masquerade));
+	char nft_words[WORDS_SIZE], iptables_words[WORDS_SIZE], ignored[WORDS_SIZE];
+	int nft, iptables;
+
+	if (masquerade == NULL)
+		return errbuf_set(err, -ENOMEM, "cannot masquerade: out of memory");
+	nft = nft_open(masquerade, nft_words);
+	if (nft < 0) {
+		iptables = iptables_open_family("iptables", iptables_words);
+		if (iptables < 0) {
+			free(masquerade);
+			return errbuf_set(
+				err, -ENOTSUP,
+				"cannot masquerade: install nftables or iptables (nft: %s; "
+				"iptables: %s)",
+				nft == -ENOENT ? "not installed" : nft_words,
+				iptables == -ENOENT ? "not installed" : iptables_words);
+		}
+		masquerade->has_ip6 = iptables_open_family("ip6tables", ignored) == 0;
+	}
+	*ret = masquerade;
+	return 0;
+}
+
+void masquerade_close(struct masquerade *masquerade, bool keep)
+{
+	static const char *const programs[] = { "iptables", "ip6tables" };
+	char ignored[WORDS_SIZE];
+
+	if (masquerade == NULL)
+		return;
+	if (!keep && masquerade->is_nftables) {
+		run_nft("delete table ip slb\n", ignored);
+		if (masquerade->has_ip6)
+			run_nft("delete table ip6 slb\n", ignored);
+	} else if (!keep) {
+		for (size_t i = 0; i < (masquerade->has_ip6 ? 2 : 1); i++) {
+			iptables_chain(programs[i], "-D", "POSTROUTING", "SLB", ignored);
+			iptables_chain(programs[i], "-F", "SLB", NULL, ignored);
+			iptables_chain(programs[i], "-X", "SLB", NULL, ignored);
+		}
+	}
+	free(masquerade);
+}
+
+const char *masquerade_name(const struct masquerade *masquerade)
+{
+	return masquerade->is_nftables ? "nftables" : "iptables";
+}
+
+static int change(struct masquerade *masquerade, const struct masqueraded *service, bool remove,
+		  struct errbuf *err)
+{
+	char words[WORDS_SIZE], vip[ADDR_TEXT_SIZE];
+	int r;
+
+	if (service->vip.family == AF_INET6 && !masquerade->has_ip6)
+		return errbuf_set(err, -ENOTSUP, "this kernel has no masquerading for IPv6");
+	if (masquerade->is_nftables)
+		r = nft_change(masquerade, service, 1, false, remove, words);
+	else
+		r = iptables_change(service, remove, words);
+	if (r < 0)
+		return errbuf_set(err, r, "cannot %s masquerading of %s port %u by %s: %s",
+				  remove ? "end" : "begin", addr_format(&service->vip, vip),
+				  service->port, masquerade_name(masquerade), words);
+	return 0;
+}
+
+int masquerade_add(struct masquerade *masquerade, const struct masqueraded *service,
+		   struct errbuf *err)
+{
+	return change(masquerade, service, false, err);
+}
+
+int masquerade_remove(struct masquerade *masquerade, const struct masqueraded *service,
+		      struct errbuf *err)
+{
+	return change(masquerade, service, true, err);
+}
+
+int masquerade_replace(struct masquerade *masquerade, const struct masqueraded *services,
+		       size_t count, struct errbuf *err)
+{
+	char words[WORDS_SIZE];
+	int r;
+
+	if (masquerade->is_nftables)
+		r = nft_change(masquerade, services, count, true, false, words);
+	else
+		r = iptables_replace(masquerade, services, count, words);
+	if (r < 0)
+		return errbuf_set(err, r, "cannot renew masquerading by %s: %s",
+				  masquerade_name(masquerade), words);
+	return 0;
+}
