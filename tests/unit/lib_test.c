@@ -40,7 +40,7 @@ static void addr_text_round_trip(void **state)
 
 static void addr_parse_refuses(void **state)
 {
-	static const char *const texts[] = { "",	  "1.2.3",   "1.2.3.4.5", "256.0.0.1",
+	static const char *const texts[] = { "",           "1.2.3",    "1.2.3.4.5",  "256.0.0.1",
 					     "1.2.3.4/24", " 1.2.3.4", "fe80::1%lo", "host" };
 	struct addr addr = parse("10.0.0.1"), before = addr;
 
@@ -79,9 +79,10 @@ static void addr_order_is_numeric(void **state)
 static void addr_usable_unicast(void **state)
 {
 	static const char *const good[] = { "10.0.0.1", "192.0.2.1", "fd00::1", "2001:db8::1" };
-	static const char *const bad[] = { "0.0.0.0",   "127.0.0.1", "224.0.0.1",       "255.255.255.255",
-					   "240.0.0.1", "::",        "::1",             "ff02::1",
-					   "fe80::1",   "0.1.2.3",   "::ffff:10.0.0.1" };
+	static const char *const bad[] = {
+		"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1",      "::",
+		"::1",     "ff02::1",   "fe80::1",   "0.1.2.3",         "::ffff:10.0.0.1"
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {

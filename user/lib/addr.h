@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 
 struct addr {
-	uint16_t family; /* AF_INET, AF_INET6, or AF_UNSPEC for none */
+	uint16_t family;   /* AF_INET, AF_INET6, or AF_UNSPEC for none */
 	uint8_t bytes[16]; /* wire order; IPv4 uses the first four, the rest are zero */
 };
 

@@ -13,8 +13,8 @@
 #define ERRBUF_SIZE 512
 
 struct errbuf {
-	const char *field;       /* JSON field at fault, a string literal, or NULL */
-	char text[ERRBUF_SIZE];  /* the sentence, without a final newline */
+	const char *field;      /* JSON field at fault, a string literal, or NULL */
+	char text[ERRBUF_SIZE]; /* the sentence, without a final newline */
 };
 
 /* Writes the sentence and returns `error` (a negative errno), so that a failure is one line:

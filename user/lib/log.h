@@ -26,8 +26,7 @@ bool log_format_parse(const char *name, enum log_format *ret);
 /* Starts the clock of the text format and sets what is printed. */
 void log_setup(enum log_level level, enum log_format format);
 
-void log_write(enum log_level level, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)
