@@ -47,7 +47,7 @@ struct net_link {
 	int ifindex;
 	char name[IF_NAMESIZE];
 	char kind[NET_KIND_SIZE]; /* "veth", "vlan", "bond", "bridge", …; empty for hardware */
-	uint16_t arphrd;          /* ARPHRD_ETHER, ARPHRD_LOOPBACK, … (linux/if_arp.h) */
+	uint16_t arphrd;          /* ARPHRD_ETHER, ARPHRD_LOOPBACK, … (net/if_arp.h) */
 	uint8_t mac_length;       /* 0 when the device has none, or one that is not of 6 bytes */
 	uint8_t mac[NET_MAC_SIZE];
 	uint32_t mtu;       /* bytes */
@@ -80,7 +80,8 @@ struct net_addr {
 };
 
 enum net_addr_option {
-	NET_ADDR_NODAD = 1 << 0, /* IPv6: usable at once, no duplicate address detection */
+	NET_ADDR_NODAD = 1 << 0,      /* IPv6: usable at once, no duplicate address detection */
+	NET_ADDR_DEPRECATED = 1 << 1, /* IPv6: never chosen as source (RFC 6724 5, rule 3) */
 };
 
 /* Adds address/prefix_length, marked with NET_PROTOCOL_SLB. -EEXIST when the device has it already;
@@ -150,8 +151,10 @@ enum net_event_kind {
 
 struct net_event {
 	enum net_event_kind kind;
-	bool removed;          /* RTM_DEL*: the thing is gone */
-	int ifindex;           /* 0 where there is none (a route without device, RESYNC) */
+	bool removed;      /* RTM_DEL*: the thing is gone */
+	bool notify_peers; /* LINK: the kernel says that switches must learn the device anew (bond
+			    * failover, VM migration; kernel 4.13 and newer) */
+	int ifindex;       /* 0 where there is none (a route without device, RESYNC) */
 	uint8_t prefix_length; /* ADDR, ROUTE */
 	struct addr address;   /* ADDR, NEIGH: the address; ROUTE: its prefix (AF_UNSPEC: a rule or
 				* next-hop object) */
