@@ -23,8 +23,8 @@ struct address_prober;
 typedef void address_probed_cb(void *arg, int status, bool in_use, const uint8_t mac[6]);
 
 struct address_prober_ops {
-	/* Calls done once, never before probe() has returned, unless cancelled. On an adapter
-	 * without ARP (lo) the answer is "free". */
+	/* Calls done once (before probe() returns only for -ENOMEM), unless cancelled. On an
+	 * adapter without ARP (lo) the answer is "free". */
 	void (*probe)(struct address_prober *prober, const struct addr *address,
 		      address_probed_cb *done, void *arg);
 

@@ -219,10 +219,13 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	struct net *net = poll->data;
 	bool more = true;
 
-	(void)status;
 	(void)events;
 	for (int i = 0; more && i < READS_PER_TURN && !net->closing; i++)
 		more = read_datagram(net);
+	/* An overrun is an error of the socket, for which libuv stops watching; reading cleared it.
+	 */
+	if (status < 0 && !net->closing)
+		uv_poll_start(poll, UV_READABLE, on_readable);
 	/* Told when the queue is empty: else events older than the look would come after it. */
 	if (!more && net->lost && !net->closing) {
 		struct net_event event = { .kind = NET_RESYNC };
