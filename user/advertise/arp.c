@@ -137,8 +137,9 @@ static void drain(struct arp *arp)
 		struct vip *vip = arp->queue;
 		int error;
 
-		if (!segment_is_ready(arp->segment)) {
-			/* The adapter's return queues it again. */
+		if (!segment_is_ready(arp->segment) ||
+		    !placement_is_placed(arp->placement, &vip->address)) {
+			/* The adapter's or the address's return queues it again. */
 			dequeue(arp, vip);
 			vip->next_ms = NEVER;
 			continue;

@@ -21,6 +21,7 @@
 struct placed {
 	struct addr vip;
 	bool missing;
+	bool seen;       /* look_again()'s own */
 	bool complained; /* that it cannot be put back */
 	UT_hash_handle hh;
 };
@@ -46,7 +47,7 @@ static uint8_t host_prefix(const struct addr *address)
 	return (uint8_t)(addr_length_bytes(address) * 8);
 }
 
-static struct placed *find(struct placement *placement, const struct addr *vip)
+static struct placed *find(const struct placement *placement, const struct addr *vip)
 {
 	struct placed *placed;
 
@@ -105,6 +106,17 @@ static void log_restored(struct placement *placement, size_t count)
 
 static void schedule(struct placement *placement, uint64_t delay_ms);
 
+/* The VIP is on the adapter again, whoever put it there. */
+static void is_back(struct placement *placement, struct placed *placed)
+{
+	if (!placed->missing)
+		return;
+	placed->missing = false;
+	placed->complained = false;
+	if (placement->restored != NULL)
+		placement->restored(placement->arg, &placed->vip);
+}
+
 static void restore(uv_timer_t *timer)
 {
 	struct placement *placement = timer->data;
@@ -128,13 +140,8 @@ static void restore(uv_timer_t *timer)
 			placed->complained = true;
 			continue;
 		}
-		placed->missing = false;
-		placed->complained = false;
-		if (error == 0) {
-			count++;
-			if (placement->restored != NULL)
-				placement->restored(placement->arg, &placed->vip);
-		}
+		count += error == 0;
+		is_back(placement, placed);
 	}
 	placement->restored_count += count;
 	if (count > 0)
@@ -151,7 +158,7 @@ static void schedule(struct placement *placement, uint64_t delay_ms)
 
 /* Compares all VIPs with what the device has. A failure to list counts as "all missing": adding
  * what is there does no harm. */
-static void look_again(struct placement *placement)
+static void look_again(struct placement *placement, uint64_t delay_ms)
 {
 	const struct net_link *link = adapter_link(placement->adapter);
 	struct net_addr *addrs = NULL;
@@ -159,21 +166,23 @@ static void look_again(struct placement *placement)
 	struct errbuf ignored;
 	size_t count = 0;
 
-	if (link == NULL)
+	if (link == NULL || placement->placed == NULL)
 		return;
 	(void)net_addr_list(placement->net, link->ifindex, &addrs, &count, &ignored);
 	HASH_ITER (hh, placement->placed, placed, next)
-		placed->missing = true;
+		placed->seen = false;
 	for (size_t i = 0; i < count; i++) {
 		placed = find(placement, &addrs[i].address);
 		if (placed != NULL && addrs[i].prefix_length == host_prefix(&placed->vip))
-			placed->missing = false;
+			placed->seen = true;
 	}
 	free(addrs);
 	HASH_ITER (hh, placement->placed, placed, next) {
-		if (placed->missing) {
-			schedule(placement, RESTORE_DELAY_MS);
-			break;
+		if (placed->seen) {
+			is_back(placement, placed);
+		} else {
+			placed->missing = true;
+			schedule(placement, delay_ms);
 		}
 	}
 }
@@ -185,16 +194,19 @@ static void on_addr(void *arg, const struct net_event *event)
 	struct placed *placed;
 
 	if (event->kind == NET_RESYNC) {
-		look_again(placement);
+		look_again(placement, RESTORE_DELAY_MS);
 		return;
 	}
 	placed = find(placement, &event->address);
 	if (placed == NULL || link == NULL || event->ifindex != link->ifindex ||
 	    event->prefix_length != host_prefix(&placed->vip))
 		return;
-	placed->missing = event->removed;
-	if (event->removed)
+	if (event->removed) {
+		placed->missing = true;
 		schedule(placement, RESTORE_DELAY_MS);
+	} else {
+		is_back(placement, placed);
+	}
 }
 
 static void on_adapter(void *arg, unsigned int changes)
@@ -203,7 +215,7 @@ static void on_adapter(void *arg, unsigned int changes)
 
 	if ((changes & ADAPTER_BACK) != 0) {
 		placement->device_returned = placement->placed != NULL;
-		look_again(placement);
+		look_again(placement, 0);
 	}
 }
 
@@ -432,6 +444,13 @@ int placement_retain(struct placement *placement,
 	}
 	free(addrs);
 	return first;
+}
+
+bool placement_is_placed(const struct placement *placement, const struct addr *vip)
+{
+	const struct placed *placed = find(placement, vip);
+
+	return placed != NULL && !placed->missing;
 }
 
 uint64_t placement_restored_count(const struct placement *placement)

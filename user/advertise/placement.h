@@ -21,7 +21,8 @@ struct placement_config {
 	struct adapter *adapter;
 	const char *state_dir; /* for the journal; NULL: none, only the kernel's marks. Borrowed for
 				* the call */
-	/* A VIP was put back: the network may have to be told. May be NULL. */
+	/* A VIP that was missing is on the adapter again: the network may have to be told. May be
+	 * NULL. */
 	void (*restored)(void *arg, const struct addr *vip);
 	void *arg;
 };
@@ -44,6 +45,9 @@ int placement_remove(struct placement *placement, const struct addr *vip, struct
 int placement_retain(struct placement *placement,
 		     bool (*is_desired)(void *arg, const struct addr *vip), void *arg,
 		     struct errbuf *err);
+
+/* Is it on the adapter, as far as the kernel's events tell? */
+bool placement_is_placed(const struct placement *placement, const struct addr *vip);
 
 /* How often a VIP was put back since placement_open(). */
 uint64_t placement_restored_count(const struct placement *placement);
