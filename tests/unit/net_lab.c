@@ -2,6 +2,7 @@
 #include "net_lab.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -169,6 +170,29 @@ int lab_capture(void)
 	return fd;
 }
 
+bool lab_reaches(const char *text)
+{
+	struct addr address = lab_addr(text);
+	struct sockaddr_storage to = { .ss_family = address.family };
+	int fd = socket_there(true, address.family, SOCK_STREAM | SOCK_NONBLOCK, 0), error = 0;
+	struct pollfd wait = { .fd = fd, .events = POLLOUT };
+	socklen_t size = sizeof(error);
+
+	if (address.family == AF_INET) {
+		((struct sockaddr_in *)&to)->sin_addr = addr_to_in(&address);
+		((struct sockaddr_in *)&to)->sin_port = htons(9);
+	} else {
+		((struct sockaddr_in6 *)&to)->sin6_addr = addr_to_in6(&address);
+		((struct sockaddr_in6 *)&to)->sin6_port = htons(9);
+	}
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != EINPROGRESS)
+		error = errno;
+	else if (poll(&wait, 1, 2000) == 1)
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	close(fd);
+	return error == ECONNREFUSED;
+}
+
 size_t lab_frame(int capture, uint8_t *frame, size_t size, int timeout_ms)
 {
 	for (;;) {
@@ -198,7 +222,7 @@ static void on_time(uv_timer_t *timer)
 
 bool lab_turn_until(uv_loop_t *loop, uint64_t ms, bool (*condition)(void *arg), void *arg)
 {
-	bool over = false, holds = false;
+	bool over = false, holds = condition != NULL && condition(arg);
 	uv_timer_t timer;
 
 	uv_timer_init(loop, &timer);

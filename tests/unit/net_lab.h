@@ -32,6 +32,9 @@ void lab_wire(void);
 /* The address of a device here ("eth0") or there ("eth1"). */
 void lab_mac(const char *device, uint8_t mac[static 6]);
 
+/* Does a host with this address refuse a connection from the other namespace? (Nothing listens.) */
+bool lab_reaches(const char *text);
+
 /* A packet socket on eth1, for everything; for close(). */
 int lab_capture(void);
 /* The next frame within the time; 0 when there is none. */

@@ -251,8 +251,8 @@ static void on_claim(void *arg, const struct claim *claim)
 	arp->totals.conflicts++;
 	if (is_time(&vip->conflict_logged_ms, CONFLICT_LOG_INTERVAL_MS, now_ms))
 		log_warn("Another host on %s claims VIP %s: its MAC is "
-			 "%02x:%02x:%02x:%02x:%02x:%02x; take the address off it (seen %" PRIu64
-			 " times)",
+			 "%02x:%02x:%02x:%02x:%02x:%02x; take the address off it (%" PRIu64
+			 " claims so far)",
 			 adapter_name(arp->adapter), addr_format(&vip->address, text), mac[0],
 			 mac[1], mac[2], mac[3], mac[4], mac[5], vip->status.conflicts);
 	if (vip->announcing && is_time(&vip->defended_ms, DEFEND_INTERVAL_MS, now_ms))
