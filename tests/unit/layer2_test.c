@@ -522,8 +522,19 @@ static void test_thousand_vips(void **state)
 	lab_turn(&f->loop, 2500);
 	assert_true(status(f, "10.9.1.1").announcements >= 1);
 	assert_true(status(f, "10.9.4.250").announcements >= 1);
+	/* Restarted: all adopted. */
+	stop(f);
+	assert_int_equal(start_on(f, "eth0"), 0);
 	uv_update_time(&f->loop);
 	began_ms = uv_now(&f->loop);
+	for (int i = 0; i < 1000; i++) {
+		snprintf(text, sizeof(text), "10.9.%d.%d", 1 + i / 250, 1 + i % 250);
+		announce(f, text);
+	}
+	uv_update_time(&f->loop);
+	print_message("1000 VIPs adopted in %llu ms\n",
+		      (unsigned long long)(uv_now(&f->loop) - began_ms));
+	assert_in_range(uv_now(&f->loop) - began_ms, 0, 1000);
 	lab_run("ip addr flush dev eth0");
 	lab_turn(&f->loop, 1500);
 	assert_int_equal(arp_advertiser_totals(f->adv).restored, 1000);

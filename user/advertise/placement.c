@@ -26,6 +26,14 @@ struct placed {
 	UT_hash_handle hh;
 };
 
+/* An address that an earlier slb left, as found at the start: so that a node with thousands of VIPs
+ * does not list all of its addresses for each of them. */
+struct left {
+	struct addr address;
+	int ifindex; /* 0: not slb's, or on several devices */
+	UT_hash_handle hh;
+};
+
 struct placement {
 	struct net *net;
 	struct adapter *adapter;
@@ -33,7 +41,8 @@ struct placement {
 	struct net_subscription *subscription;
 	struct journal *journal; /* or NULL */
 	struct placed *placed;
-	uv_timer_t timer; /* restores; its closing frees the placement */
+	struct left *left; /* what no event has been about since */
+	uv_timer_t timer;  /* restores; its closing frees the placement */
 	void (*restored)(void *arg, const struct addr *vip);
 	void *arg;
 	uint64_t restored_count;
@@ -81,6 +90,64 @@ static int add(struct placement *placement, const struct net_link *link, const s
 	 * node's own connections. */
 	return net_addr_add(placement->net, link->ifindex, vip, host_prefix(vip),
 			    NET_ADDR_NODAD | NET_ADDR_DEPRECATED, err);
+}
+
+/* ---- what an earlier slb left ---------------------------------------------------------------- */
+
+static struct left *find_left(const struct placement *placement, const struct addr *address)
+{
+	struct left *left;
+
+	HASH_FIND(hh, placement->left, address, sizeof(*address), left);
+	return left;
+}
+
+static void forget_left(struct placement *placement, struct left *left)
+{
+	if (left == NULL)
+		return;
+	HASH_DEL(placement->left, left);
+	free(left);
+}
+
+static void forget_all_left(struct placement *placement)
+{
+	struct left *left, *next;
+
+	HASH_ITER (hh, placement->left, left, next)
+		forget_left(placement, left);
+}
+
+static int remember_left(struct placement *placement, struct errbuf *err)
+{
+	struct left *left, *next;
+	struct net_addr *addrs;
+	size_t count;
+	bool marks;
+	int error = net_addr_list(placement->net, 0, &addrs, &count, err);
+
+	if (error < 0)
+		return error;
+	marks = has_marks(addrs, count);
+	for (size_t i = 0; i < count; i++) {
+		left = find_left(placement, &addrs[i].address);
+		if (left != NULL) {
+			left->ifindex = 0;
+			continue;
+		}
+		left = calloc(1, sizeof(*left));
+		if (left == NULL)
+			break; /* the rest is looked for when it is needed */
+		left->address = addrs[i].address;
+		left->ifindex = is_ours(placement, &addrs[i], marks) ? addrs[i].ifindex : 0;
+		HASH_ADD(hh, placement->left, address, sizeof(left->address), left);
+	}
+	HASH_ITER (hh, placement->left, left, next) {
+		if (left->ifindex == 0)
+			forget_left(placement, left);
+	}
+	free(addrs);
+	return 0;
 }
 
 /* ---- putting back ---------------------------------------------------------------------------- */
@@ -194,9 +261,11 @@ static void on_addr(void *arg, const struct net_event *event)
 	struct placed *placed;
 
 	if (event->kind == NET_RESYNC) {
+		forget_all_left(placement);
 		look_again(placement, RESTORE_DELAY_MS);
 		return;
 	}
+	forget_left(placement, find_left(placement, &event->address));
 	placed = find(placement, &event->address);
 	if (placed == NULL || link == NULL || event->ifindex != link->ifindex ||
 	    event->prefix_length != host_prefix(&placed->vip))
@@ -248,6 +317,8 @@ int placement_open(const struct placement_config *config, struct placement **ret
 	if (error == 0)
 		error = net_subscribe(placement->net, NET_ADDR, on_addr, placement,
 				      &placement->subscription, err);
+	if (error == 0)
+		error = remember_left(placement, err);
 	if (error < 0) {
 		placement_close(placement);
 		return error;
@@ -265,6 +336,7 @@ void placement_close(struct placement *placement)
 	adapter_unlisten(placement->adapter, &placement->adapter_listener);
 	net_unsubscribe(placement->subscription);
 	journal_close(placement->journal);
+	forget_all_left(placement);
 	HASH_ITER (hh, placement->placed, placed, next) {
 		HASH_DEL(placement->placed, placed);
 		free(placed);
@@ -344,9 +416,14 @@ static int add_noted(struct placement *placement, const struct net_link *link,
 static int put(struct placement *placement, const struct net_link *link, const struct addr *vip,
 	       struct errbuf *err)
 {
+	struct left *left = find_left(placement, vip);
 	bool there = false, local = true;
 	int error = 0;
 
+	if (left != NULL && left->ifindex == link->ifindex) {
+		forget_left(placement, left);
+		return placement->journal != NULL ? journal_add(placement->journal, vip, err) : 0;
+	}
 	if (link->up)
 		error = net_addr_is_local(placement->net, vip, &local, err);
 	if (error == 0 && local)
@@ -357,6 +434,8 @@ static int put(struct placement *placement, const struct net_link *link, const s
 			return error;
 		/* It is on the device although no route said so. */
 		error = clear(placement, link, vip, &there, err);
+		if (error == 0 && !there)
+			return add_noted(placement, link, vip, err);
 	}
 	if (error == 0 && placement->journal != NULL)
 		error = journal_add(placement->journal, vip, err);
@@ -422,6 +501,7 @@ int placement_retain(struct placement *placement,
 	int first = 0;
 	int error = net_addr_list(placement->net, 0, &addrs, &count, err);
 
+	forget_all_left(placement);
 	if (error < 0)
 		return error;
 	marks = has_marks(addrs, count);
