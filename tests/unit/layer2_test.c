@@ -584,14 +584,20 @@ struct answer {
 	uint8_t mac[6];
 };
 
-static void on_answer(void *arg, int answer_status, bool in_use, const uint8_t mac[6])
+static void on_answer(void *arg, int answer_status, const char *holder, const struct errbuf *err)
 {
 	struct answer *answer = arg;
 
 	answer->count++;
-	answer->status = answer_status;
-	answer->in_use = in_use;
-	memcpy(answer->mac, mac, 6);
+	answer->in_use = answer_status == -EADDRINUSE;
+	answer->status = answer->in_use ? 0 : answer_status;
+	assert_true((holder != NULL) == answer->in_use);
+	assert_true((err != NULL) == (answer->status < 0));
+	if (holder != NULL)
+		assert_int_equal(sscanf(holder, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &answer->mac[0],
+					&answer->mac[1], &answer->mac[2], &answer->mac[3],
+					&answer->mac[4], &answer->mac[5]),
+				 6);
 }
 
 static bool is_answered(void *arg)
@@ -685,8 +691,9 @@ static void test_probe_many(void **state)
 		address = lab_addr(text);
 		f->prober->ops->probe(f->prober, &address, on_answer, &answers[i]);
 	}
+	address = lab_addr("10.9.0.99");
 	f->prober->ops->probe(f->prober, &address, on_answer, &cancelled);
-	f->prober->ops->cancel(f->prober, &cancelled);
+	f->prober->ops->cancel(f->prober, &address);
 	for (int i = 0; i < 100; i++) {
 		assert_true(lab_turn_until(&f->loop, 3000, is_answered, &answers[i]));
 		assert_int_equal(answers[i].status, 0);

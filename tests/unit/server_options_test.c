@@ -11,7 +11,7 @@
 #include "cli/server_options.h"
 
 #define ARGS_MAX 24
-#define BASE	 "--arp --adapter eth0 --ipamRange 10.0.0.1-10.0.0.9"
+#define BASE     "--arp --adapter eth0 --ipamRange 10.0.0.1-10.0.0.9"
 
 /* Parses a command line written as one string, words separated by single spaces. */
 static int parse(const char *line, struct server_options *options, struct errbuf *err)
@@ -51,11 +51,12 @@ static void all_values(void **state)
 	struct errbuf err;
 
 	(void)state;
-	assert_int_equal(parse(BASE " --port=10002 --api-listen 127.0.0.1 --api-listen=[::1]:99 "
-				    "--datapath tc --state-dir /s --pin-path /p --on-exit keep "
-				    "--snat-addresses 10.0.0.2,fd00::2 --log-format json --log-level debug",
-			       &options, &err),
-			 0);
+	assert_int_equal(
+		parse(BASE " --port=10002 --api-listen 127.0.0.1 --api-listen=[::1]:99 "
+			   "--datapath tc --state-dir /s --pin-path /p --on-exit keep "
+			   "--snat-addresses 10.0.0.2,fd00::2 --log-format json --log-level debug",
+		      &options, &err),
+		0);
 	assert_int_equal(options.port, 10002);
 	assert_int_equal(options.api_listen_count, 2);
 	assert_string_equal(options.api_listen[1], "[::1]:99");
@@ -93,7 +94,8 @@ static const char *const wrong[][2] = {
 	{ BASE " --log-level loud", "error, warn, info or debug" },
 	{ BASE " --on-exit maybe", "withdraw or keep" },
 	{ "--arp --ipamRange 10.0.0.1 --adapter a/b", "name of a network device" },
-	{ "--arp --ipamRange 10.0.0.1 --adapter nameofadevicethatistoolong", "name of a network device" },
+	{ "--arp --ipamRange 10.0.0.1 --adapter nameofadevicethatistoolong",
+	  "name of a network device" },
 	{ BASE " --arp=yes", "--arp" },
 };
 

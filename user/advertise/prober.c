@@ -7,6 +7,7 @@
 #include "advertise/prober.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,13 +62,32 @@ static void answer(struct prober *prober, struct probe *probe, int status, const
 	DL_APPEND(prober->answered, probe);
 }
 
+static void tell_one(const struct probe *probe)
+{
+	char holder[sizeof("00:00:00:00:00:00")], address[ADDR_TEXT_SIZE];
+	const uint8_t *mac = probe->mac;
+	struct errbuf err;
+
+	if (probe->in_use) {
+		snprintf(holder, sizeof(holder), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
+			 mac[2], mac[3], mac[4], mac[5]);
+		probe->done(probe->arg, -EADDRINUSE, holder, NULL);
+	} else if (probe->status < 0) {
+		errbuf_set(&err, probe->status, "cannot ask the segment for %s: %s",
+			   addr_format(&probe->address, address), strerror(-probe->status));
+		probe->done(probe->arg, probe->status, NULL, &err);
+	} else {
+		probe->done(probe->arg, 0, NULL, NULL);
+	}
+}
+
 static void tell(struct prober *prober)
 {
 	while (prober->answered != NULL) {
 		struct probe *probe = prober->answered;
 
 		DL_DELETE(prober->answered, probe);
-		probe->done(probe->arg, probe->status, probe->in_use, probe->mac);
+		tell_one(probe);
 		free(probe);
 	}
 }
@@ -163,9 +183,10 @@ static void on_claim(void *arg, const struct claim *claim)
 
 static void prober_probe(struct address_prober *base, const struct addr *address,
 			 address_probed_cb *done, void *arg);
-static void prober_cancel(struct address_prober *base, void *arg);
+static void prober_cancel(struct address_prober *base, const struct addr *address);
 
 static const struct address_prober_ops ops = {
+	.name = "arp",
 	.probe = prober_probe,
 	.cancel = prober_cancel,
 };
@@ -175,11 +196,12 @@ static void prober_probe(struct address_prober *base, const struct addr *address
 {
 	struct prober *prober = (struct prober *)base;
 	struct probe *probe = calloc(1, sizeof(*probe));
-	static const uint8_t none[NET_MAC_SIZE] = { 0 };
+	struct errbuf err;
 
 	/* The one answer that comes at once, since there is nothing to remember it by. */
 	if (probe == NULL) {
-		done(arg, -ENOMEM, false, none);
+		errbuf_set(&err, -ENOMEM, "cannot ask the segment: out of memory");
+		done(arg, -ENOMEM, NULL, &err);
 		return;
 	}
 	probe->address = *address;
@@ -190,17 +212,17 @@ static void prober_probe(struct address_prober *base, const struct addr *address
 	wake(prober);
 }
 
-static void prober_cancel(struct address_prober *base, void *arg)
+static void prober_cancel(struct address_prober *base, const struct addr *address)
 {
 	struct prober *prober = (struct prober *)base;
 	struct probe *probe, *next;
 
 	DL_FOREACH_SAFE (prober->asking, probe, next) {
-		if (probe->arg == arg)
+		if (addr_equal(&probe->address, address))
 			answer(prober, probe, -ECANCELED, NULL);
 	}
 	DL_FOREACH_SAFE (prober->answered, probe, next) {
-		if (probe->arg == arg) {
+		if (addr_equal(&probe->address, address)) {
 			DL_DELETE(prober->answered, probe);
 			free(probe);
 		}
