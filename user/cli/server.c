@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * `slb server`: builds the parts of a node in order, runs the loop, takes the parts down in
+ * reverse.
+ *
+ * The order is the point: what only looks comes first, so that a wrong adapter or range ends it
+ * before anything was changed; the store's lock keeps a second daemon out before the kernel is
+ * touched; the API comes last, when there is something to answer. user/README.md has the table.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "advertise/adapter.h"
+#include "advertise/arp.h"
+#include "advertise/prober.h"
+#include "advertise/segment.h"
+#include "api/server.h"
+#include "cli/command.h"
+#include "cli/privilege.h"
+#include "cli/server_options.h"
+#include "core/core.h"
+#include "core/ipam.h"
+#include "datapath/ebpf.h"
+#include "lib/log.h"
+#include "net/net.h"
+#include "net/sysctl.h"
+#include "store/store.h"
+
+/* How often desired and actual are compared when no event says that they differ. */
+#define RECONCILE_INTERVAL_MS 2000
+
+struct node {
+	const struct server_options *options;
+	uv_loop_t loop;
+	uv_signal_t signals[3];
+	uv_timer_t reconcile;
+
+	struct net *net;
+	struct adapter *adapter;
+	struct segment *segment;
+	struct address_prober *prober;
+	struct address_source *addresses;
+	struct store *store;
+	struct sysctl *sysctl;
+	struct advertiser *advertiser;
+	struct datapath *datapath;
+	struct core *core;
+	struct api_server *api;
+
+	/* What stop functions do to the kernel: leave it working for a successor, or take it away.
+	 */
+	bool keep;
+};
+
+/* ---- what only looks */
+
+static int start_privilege(struct node *node, struct errbuf *err)
+{
+	(void)node;
+	return privilege_check(err);
+}
+
+static int start_net(struct node *node, struct errbuf *err)
+{
+	return net_open(&node->loop, &node->net, err);
+}
+
+static void stop_net(struct node *node)
+{
+	net_close(node->net);
+}
+
+static int start_adapter(struct node *node, struct errbuf *err)
+{
+	return adapter_open(node->net, node->options->adapter, &node->adapter, err);
+}
+
+static void stop_adapter(struct node *node)
+{
+	adapter_close(node->adapter);
+}
+
+static int start_segment(struct node *node, struct errbuf *err)
+{
+	return segment_open(&node->loop, node->adapter, &node->segment, err);
+}
+
+static void stop_segment(struct node *node)
+{
+	segment_close(node->segment);
+}
+
+static int start_prober(struct node *node, struct errbuf *err)
+{
+	const struct prober_config config = {
+		.loop = &node->loop,
+		.net = node->net,
+		.adapter = node->adapter,
+		.segment = node->segment,
+		.spacing_ms = node->options->arp_probe_ms,
+	};
+
+	if (node->options->arp_probe_ms == 0 || segment_is_silent(node->segment))
+		return 0;
+	return prober_open(&config, &node->prober, err);
+}
+
+static void stop_prober(struct node *node)
+{
+	prober_close(node->prober);
+}
+
+static int start_addresses(struct node *node, struct errbuf *err)
+{
+	const struct ipam_config config = {
+		.loop = &node->loop,
+		.ranges = node->options->ipam_range,
+		.prober_ipv4 = node->prober,
+		.prober_ipv6 = node->prober,
+	};
+
+	return ipam_open(&config, &node->addresses, err);
+}
+
+static void stop_addresses(struct node *node)
+{
+	ipam_close(node->addresses);
+}
+
+/* ---- what changes the node */
+
+static int start_store(struct node *node, struct errbuf *err)
+{
+	return store_open(&node->loop, node->options->state_dir, &node->store, err);
+}
+
+static void stop_store(struct node *node)
+{
+	store_close(node->store);
+}
+
+static int start_sysctl(struct node *node, struct errbuf *err)
+{
+	bool changed;
+	int r = sysctl_open(node->options->state_dir, &node->sysctl, err);
+
+	if (r < 0)
+		return r;
+	r = sysctl_enable_forwarding(node->sysctl, AF_INET, &changed, err);
+	if (r < 0)
+		return r;
+	log_info("Enabled IPv4 Forwarding in the kernel");
+	r = sysctl_enable_forwarding(node->sysctl, AF_INET6, &changed, err);
+	if (r == -ENOENT)
+		return 0; /* a kernel without IPv6 */
+	if (r == 0)
+		log_info("Enabled IPv6 Forwarding in the kernel");
+	return r;
+}
+
+static void note_sysctl(void *arg, const char *reason)
+{
+	(void)arg;
+	log_warn("%s", reason);
+}
+
+static void stop_sysctl(struct node *node)
+{
+	struct errbuf err;
+
+	/* The datapath that stays behind needs them. */
+	if (!node->keep && node->sysctl != NULL) {
+		if (sysctl_restore_all(node->sysctl, note_sysctl, NULL, &err) == 0)
+			log_info("Restored the kernel settings that were changed");
+	}
+	sysctl_close(node->sysctl);
+}
+
+static int start_advertiser(struct node *node, struct errbuf *err)
+{
+	const struct arp_config config = {
+		.loop = &node->loop,
+		.net = node->net,
+		.adapter = node->adapter,
+		.segment = node->segment,
+		.state_dir = node->options->state_dir,
+		.repeat_interval_s = node->options->arp_interval_s,
+	};
+
+	return arp_advertiser_open(&config, &node->advertiser, err);
+}
+
+static void stop_advertiser(struct node *node)
+{
+	arp_advertiser_close(node->advertiser);
+}
+
+static void report_datapath(void *arg, bool trouble, const char *sentence)
+{
+	(void)arg;
+	if (trouble)
+		log_warn("%s", sentence);
+	else
+		log_info("%s", sentence);
+}
+
+static void log_uplinks(const struct datapath *datapath)
+{
+	struct ebpf_uplink_info uplinks[16];
+	size_t count = ebpf_uplinks_info(datapath, uplinks, sizeof(uplinks) / sizeof(*uplinks));
+
+	for (size_t i = 0; i < count && i < sizeof(uplinks) / sizeof(*uplinks); i++) {
+		const struct ebpf_uplink_info *uplink = &uplinks[i];
+
+		if (uplink->xdp)
+			log_info("Datapath of %s: %s", uplink->name,
+				 uplink->xdp_generic ? "xdp-generic" : "xdp");
+		else
+			log_info("Datapath of %s: %s (no xdp: %s)", uplink->name,
+				 uplink->tc ? "tc" : "none", uplink->xdp_refused);
+	}
+}
+
+static int start_datapath(struct node *node, struct errbuf *err)
+{
+	static const enum ebpf_hook hooks[] = {
+		[DATAPATH_AUTO] = EBPF_HOOK_AUTO,
+		[DATAPATH_XDP] = EBPF_HOOK_XDP,
+		[DATAPATH_XDP_GENERIC] = EBPF_HOOK_XDP_GENERIC,
+		[DATAPATH_TC] = EBPF_HOOK_TC,
+	};
+	const struct server_options *options = node->options;
+	struct flow_timeouts timeouts = flow_timeouts_default;
+	struct ebpf_config config = {
+		.loop = &node->loop,
+		.net = node->net,
+		.adapter = options->adapter,
+		.pin_path = options->pin_path,
+		.timeouts = &timeouts,
+		.snat_addresses = options->snat_addresses,
+		.snat_address_count = options->snat_address_count,
+		.hook = hooks[options->datapath],
+		.report = report_datapath,
+	};
+	int r;
+
+	if (options->timeout_established_s != 0)
+		timeouts.tcp_established_s = options->timeout_established_s;
+	if (options->timeout_udp_s != 0)
+		timeouts.udp_stream_s = options->timeout_udp_s;
+	config.sizes.flows4 = options->flow_entries;
+	config.sizes.flows6 = options->flow_entries;
+	r = ebpf_open(&config, &node->datapath, err);
+	if (r < 0)
+		return r;
+	if (ebpf_note(node->datapath)[0] != '\0')
+		log_info("%s", ebpf_note(node->datapath));
+	log_uplinks(node->datapath);
+	return 0;
+}
+
+static void stop_datapath(struct node *node)
+{
+	ebpf_close(node->datapath, node->keep);
+}
+
+static int start_core(struct node *node, struct errbuf *err)
+{
+	const struct core_config config = {
+		.loop = &node->loop,
+		.store = node->store,
+		.datapath = node->datapath,
+		.advertiser = node->advertiser,
+		.addresses = node->addresses,
+	};
+
+	return core_start(&config, &node->core, err);
+}
+
+static void stop_core(struct node *node)
+{
+	if (!node->keep && node->core != NULL)
+		core_withdraw_all(node->core);
+	core_stop(node->core);
+}
+
+static int start_api(struct node *node, struct errbuf *err)
+{
+	const struct api_config config = {
+		.loop = &node->loop,
+		.core = node->core,
+		.listen = node->options->api_listen,
+		.listen_count = node->options->api_listen_count,
+		.port = node->options->port,
+	};
+	int r = api_server_start(&config, &node->api, err);
+
+	if (r == 0)
+		log_info("API Server will be exposed on [%s]", api_server_listening(node->api));
+	return r;
+}
+
+static void stop_api(struct node *node)
+{
+	api_server_stop(node->api);
+}
+
+/* ---- the whole */
+
+/* Every stop function accepts a part that was never started. */
+static const struct part {
+	int (*start)(struct node *node, struct errbuf *err);
+	void (*stop)(struct node *node);
+} parts[] = {
+	{ start_privilege, NULL },         { start_net, stop_net },
+	{ start_adapter, stop_adapter },   { start_segment, stop_segment },
+	{ start_prober, stop_prober },     { start_addresses, stop_addresses },
+	{ start_store, stop_store },       { start_sysctl, stop_sysctl },
+	{ start_datapath, stop_datapath }, { start_advertiser, stop_advertiser },
+	{ start_core, stop_core },         { start_api, stop_api },
+};
+#define PART_COUNT (sizeof(parts) / sizeof(*parts))
+
+static void on_signal(uv_signal_t *handle, int signal_number)
+{
+	log_info("Stopping on %s", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+	uv_stop(handle->loop);
+}
+
+static void on_reconcile(uv_timer_t *timer)
+{
+	struct node *node = timer->data;
+
+	core_reconcile(node->core);
+}
+
+static void run(struct node *node)
+{
+	uv_timer_init(&node->loop, &node->reconcile);
+	node->reconcile.data = node;
+	uv_timer_start(&node->reconcile, on_reconcile, RECONCILE_INTERVAL_MS,
+		       RECONCILE_INTERVAL_MS);
+	uv_run(&node->loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&node->reconcile, NULL);
+}
+
+static void close_walked(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+/* Did a daemon before this one leave a datapath that forwards packets now? A start that fails must
+ * not take it away. */
+static bool is_working_already(const struct server_options *options)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/config", options->pin_path);
+	return access(path, F_OK) == 0;
+}
+
+static int build_run_tear_down(struct node *node, struct errbuf *err)
+{
+	static const int stopping[] = { SIGTERM, SIGINT, SIGHUP };
+	bool was_working = is_working_already(node->options);
+	size_t started = 0;
+	int r = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < 3; i++) {
+		uv_signal_init(&node->loop, &node->signals[i]);
+		uv_signal_start(&node->signals[i], on_signal, stopping[i]);
+	}
+	while (r == 0 && started < PART_COUNT) {
+		r = parts[started].start(node, err);
+		started++;
+	}
+	if (r == 0)
+		run(node);
+	else
+		node->keep = was_working;
+	while (started > 0) {
+		started--;
+		if (parts[started].stop != NULL)
+			parts[started].stop(node);
+	}
+	uv_walk(&node->loop, close_walked, NULL);
+	uv_run(&node->loop, UV_RUN_DEFAULT);
+	return r;
+}
+
+int command_server(int argc, char **argv)
+{
+	struct server_options options;
+	struct node node = { .options = &options };
+	struct errbuf err;
+	int r;
+
+	r = server_options_parse(argc, argv, &options, &err);
+	if (r < 0)
+		return command_usage_error(err.text, "slb help server");
+	if (options.help) {
+		server_options_print_help(stdout);
+		return 0;
+	}
+	log_setup(options.log_level, options.log_format);
+	log_info("Starting the Steel Load-Balancer");
+	node.keep = options.on_exit == ON_EXIT_KEEP;
+	if (uv_loop_init(&node.loop) < 0) {
+		log_error("Cannot make an event loop: out of memory or descriptors");
+		return EXIT_FAILURE;
+	}
+	r = build_run_tear_down(&node, &err);
+	uv_loop_close(&node.loop);
+	if (r < 0) {
+		log_error("%s", err.text);
+		return EXIT_FAILURE;
+	}
+	return 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * server_options: the flags of `slb server`, read from one table that the help text is made from
+ * too.
+ *
+ * Parsing touches nothing but memory: what needs the machine (does the adapter exist?) is found out
+ * by whoever uses the value.
+ */
+#ifndef SLB_CLI_SERVER_OPTIONS_H
+#define SLB_CLI_SERVER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/addr.h"
+#include "lib/errbuf.h"
+#include "lib/log.h"
+
+#define API_PORT_DEFAULT  10001
+#define STATE_DIR_DEFAULT "/var/lib/slb"
+#define PIN_PATH_DEFAULT  "/sys/fs/bpf/slb"
+#define LIST_MAX          64 /* --api-listen, --snat-addresses, --bgp-peer: how many there may be */
+
+enum datapath_choice {
+	DATAPATH_AUTO,
+	DATAPATH_XDP,
+	DATAPATH_XDP_GENERIC,
+	DATAPATH_TC,
+	DATAPATH_IPVS,
+};
+
+/* What SIGTERM does: leave all as it is for a successor, take the VIPs away, or take them away once
+ * the flows have ended. */
+enum on_exit { ON_EXIT_WITHDRAW, ON_EXIT_KEEP };
+
+struct server_options {
+	bool help;
+	bool arp;
+	const char *adapter; /* all strings are borrowed from argv */
+	const char *ipam_range;
+	uint16_t port;
+	const char *api_listen[LIST_MAX];
+	size_t api_listen_count;
+	enum datapath_choice datapath;
+	const char *state_dir;
+	const char *pin_path;
+	struct addr snat_addresses[LIST_MAX];
+	size_t snat_address_count;
+	uint32_t flow_entries; /* 0: by the machine's memory */
+	uint32_t arp_interval_s;
+	uint32_t arp_probe_ms;
+	uint32_t timeout_established_s, timeout_udp_s; /* 0: the default */
+	enum log_format log_format;
+	enum log_level log_level;
+	enum on_exit on_exit;
+};
+
+/* argv[0] is "server". -EINVAL: err says which flag is wrong and what to write instead. */
+int server_options_parse(int argc, char **argv, struct server_options *ret, struct errbuf *err);
+
+void server_options_print_help(FILE *out);
+
+#endif
