@@ -17,8 +17,9 @@
 struct address_prober;
 
 /* status 0: nobody answered for the address. -EADDRINUSE: somebody did; `holder` (borrowed) is who,
- * as text ("02:00:5e:10:00:01"). Any other negative errno: it could not be found out (adapter down),
- * err (borrowed) says why; -ECANCELED: the prober was closed. holder and err are NULL otherwise. */
+ * as text ("02:00:5e:10:00:01"). Any other negative errno: it could not be found out (adapter
+ * down), err (borrowed) says why; -ECANCELED: the prober was closed. holder and err are NULL
+ * otherwise. */
 typedef void address_probed_cb(void *arg, int status, const char *holder, const struct errbuf *err);
 
 struct address_prober_ops {
@@ -28,7 +29,8 @@ struct address_prober_ops {
 	void (*probe)(struct address_prober *prober, const struct addr *address,
 		      address_probed_cb *done, void *arg);
 
-	/* Gives up the probe of this address: its callback will not come. Unknown ones are ignored. */
+	/* Gives up the probe of this address: its callback will not come. Unknown ones are ignored.
+	 */
 	void (*cancel)(struct address_prober *prober, const struct addr *address);
 };
 
