@@ -12,7 +12,7 @@
 static void take_members(struct load_balancer *lb, const struct load_balancer_request *request)
 {
 	if (request->given & LB_NAME)
-		strcpy(lb->name, request->name); /* validated: it ends within NAME_SIZE */
+		memcpy(lb->name, request->name, sizeof(lb->name));
 	if (request->given & LB_SCHEDULER)
 		lb->scheduler = request->scheduler;
 	if (request->given & LB_SOURCE_NAT)
