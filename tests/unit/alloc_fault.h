@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Makes allocations of slb's own code (and of the test) fail: the unit tests are linked with --wrap for
- * malloc and its kin. Libraries' own allocations are not touched.
+ * Makes allocations of slb's own code (and of the test) fail: the unit tests are linked with --wrap
+ * for malloc and its kin. Libraries' own allocations are not touched.
  */
 #ifndef SLB_TESTS_ALLOC_FAULT_H
 #define SLB_TESTS_ALLOC_FAULT_H

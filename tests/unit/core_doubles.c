@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOUBLES_OF(pointer, member)                                                                \
-	((struct doubles *)((char *)(pointer) - offsetof(struct doubles, member)))
+#define DOUBLES_OF(pointer, member) \
+	((struct doubles *)((char *)(pointer)-offsetof(struct doubles, member)))
 
 static void trace(struct doubles *doubles, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

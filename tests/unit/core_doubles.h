@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Test doubles for what core calls: a datapath, an advertiser, an address source and a prober that keep their
- * state in memory, record every call, and fail when told to. They are as idempotent as their contracts ask;
- * `writes` counts the calls that changed something.
+ * Test doubles for what core calls: a datapath, an advertiser, an address source and a prober that
+ * keep their state in memory, record every call, and fail when told to. They are as idempotent as
+ * their contracts ask; `writes` counts the calls that changed something.
  */
 #ifndef SLB_TESTS_CORE_DOUBLES_H
 #define SLB_TESTS_CORE_DOUBLES_H
@@ -31,17 +31,18 @@ struct asked {
 	void *arg;
 };
 
-/* All of them, with one count of calls: `fail_at` names the n-th call (1 = the next) of any that can fail. */
+/* All of them, with one count of calls: `fail_at` names the n-th call (1 = the next) of any that
+ * can fail. */
 struct doubles {
 	struct datapath datapath;
 	struct advertiser advertiser;
 	struct address_source addresses;
 	size_t calls, writes;
-	size_t fail_at; /* 0: none */
+	size_t fail_at;    /* 0: none */
 	size_t fail_count; /* so many calls from there on; 0 stands for 1 */
 	int fail_status;
 	const char *fail_only; /* only calls of this name count for fail_at; NULL: all */
-	bool answers_intact; /* is_intact() is there and says so */
+	bool answers_intact;   /* is_intact() is there and says so */
 	char trace[DOUBLES_TRACE][96];
 	size_t trace_count;
 
@@ -63,7 +64,8 @@ void doubles_reset(struct doubles *doubles);
 /* Answers the acquire() that waits longest; false: none does. */
 bool doubles_answer(struct doubles *doubles);
 
-/* What the doubles have, as text, to be compared: sorted lines of services, VIPs and addresses. The caller frees. */
+/* What the doubles have, as text, to be compared: sorted lines of services, VIPs and addresses. The
+ * caller frees. */
 char *doubles_state(const struct doubles *doubles);
 
 size_t doubles_count_addresses(const struct doubles *doubles);

@@ -70,8 +70,8 @@ static int file_write(sqlite3_file *file, const void *buffer, int count, sqlite3
 {
 	int code = operation();
 
-	return code != SQLITE_OK ? code :
-				   REAL(file)->pMethods->xWrite(REAL(file), buffer, count, offset);
+	return code != SQLITE_OK ? code
+				 : REAL(file)->pMethods->xWrite(REAL(file), buffer, count, offset);
 }
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
