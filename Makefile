@@ -41,6 +41,8 @@ USER_OBJECTS := $(USER_SOURCES:%.c=$(B)/obj/%.o)
 ASAN_OBJECTS := $(USER_SOURCES:%.c=$(B)/asan/%.o)
 UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
 UNIT_HELPERS := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
+# So that a test can make any allocation of slb's own fail (tests/unit/alloc_fault.h).
+UNIT_WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup
 UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(B)/tests/unit/%)
 
 .PHONY: all help clean deps check demo test-unit test-bpf test-e2e test-vm format check-source
@@ -88,7 +90,7 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 $(B)/tests/unit/%: tests/unit/%.c $(UNIT_HELPERS) $(B)/libslb-asan.a
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -MMD -MP -Itests/unit \
-	    -o $@ $(filter %.c %.a,$^) $(LDLIBS) -lcmocka
+	    -o $@ $(filter %.c %.a,$^) $(UNIT_WRAP) $(LDLIBS) -lcmocka
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -18,16 +18,17 @@
 struct address_source;
 
 /* status 0: *address is the caller's until released. Negative errno: err (borrowed) says why:
- * -ENOSPC pool exhausted (names the pool), -EADDRINUSE the wanted address is taken or answers on the
- * segment, -EINVAL the wanted address is in no pool, -ECANCELED the source was closed. */
+ * -ENOSPC pool exhausted (names the pool), -EADDRINUSE the wanted address is taken or answers on
+ * the segment, -EINVAL the wanted address is in no pool, -ECANCELED the source was closed. */
 typedef void address_acquired_cb(void *arg, int status, const struct addr *address,
 				 const struct errbuf *err);
 
 struct address_source_ops {
 	const char *name; /* "range", "equinix-metal" */
 
-	/* An address of `family` (AF_INET, AF_INET6), the lowest free one; or exactly `wanted` when its
-	 * family is not AF_UNSPEC. `owner` is the load balancer's uuid (a cloud tags with it). */
+	/* An address of `family` (AF_INET, AF_INET6), the lowest free one; or exactly `wanted` when
+	 * its family is not AF_UNSPEC. `owner` is the load balancer's uuid (a cloud tags with it).
+	 */
 	void (*acquire)(struct address_source *source, int family, const struct addr *wanted,
 			const uuid_t owner, address_acquired_cb *done, void *arg);
 

@@ -28,10 +28,15 @@ struct advertiser_ops {
 	/* Stops announcing (first) and takes the VIP off the adapter. 0 when it was not there. */
 	int (*withdraw)(struct advertiser *adv, const struct addr *vip, struct errbuf *err);
 
-	/* Takes off the adapter every address that an earlier slb put there and `is_desired` does not
-	 * know. Called once after start. */
+	/* Takes off the adapter every address that an earlier slb put there and `is_desired` does
+	 * not know. Called once after start. */
 	int (*retain)(struct advertiser *adv, bool (*is_desired)(void *arg, const struct addr *vip),
 		      void *arg, struct errbuf *err);
+
+	/* Optional (NULL: not known). True when every VIP is where prepare() put it and is
+	 * announced, as far as the advertiser has been told (netlink). When it is false or NULL,
+	 * core_reconcile() repeats prepare() and announce() for every VIP. */
+	bool (*is_intact)(struct advertiser *adv);
 };
 
 /* The first member of every implementation. */

@@ -35,8 +35,9 @@ struct datapath_ops {
 	 * Borrows lb for the call. -ENOSPC: a table is full; others as the kernel gives them. */
 	int (*apply)(struct datapath *dp, const struct load_balancer *lb, struct errbuf *err);
 
-	/* Forgets the load balancer: its service takes no new flows and its flows end. 0 when it was
-	 * not there. lb is what apply() was given last, or has the same uuid, vip, port, protocol. */
+	/* Forgets the load balancer: its service takes no new flows and its flows end. 0 when it
+	 * was not there. lb is what apply() was given last, or has the same uuid, vip, port,
+	 * protocol. */
 	int (*remove)(struct datapath *dp, const struct load_balancer *lb, struct errbuf *err);
 
 	/* Removes every service whose load balancer `is_desired` does not know (left by a crash).
@@ -46,8 +47,15 @@ struct datapath_ops {
 
 	/* Traffic of one load balancer; per_backend (may be NULL) has lb->backend_count entries, in
 	 * lb's order. -ENOENT when it was never applied. */
-	int (*traffic)(struct datapath *dp, const struct load_balancer *lb, struct traffic *ret_total,
-		       struct traffic *ret_per_backend, struct errbuf *err);
+	int (*traffic)(struct datapath *dp, const struct load_balancer *lb,
+		       struct traffic *ret_total, struct traffic *ret_per_backend,
+		       struct errbuf *err);
+
+	/* Optional (NULL: not known). True when nothing that apply() made has been changed by
+	 * another hand since it was last applied. Cheap, O(1) where possible: it lets
+	 * core_reconcile() pass over everything when nothing differs. When it is false or NULL,
+	 * every apply() is repeated. */
+	bool (*is_intact)(struct datapath *dp);
 };
 
 /* The first member of every implementation. */

@@ -20,27 +20,37 @@
 
 struct store;
 
-/* Opens (creates) DIRECTORY/slb.db; makes the directory with mode 0700 when missing. Errors: -EBUSY another
- * daemon has it, -EUCLEAN corrupted, -EPROTO schema of a newer slb, -EROFS, -ENOSPC, -EACCES … */
+/* Opens (creates) DIRECTORY/slb.db; makes the directory with mode 0700 when missing. Errors: -EBUSY
+ * another daemon has it, -EUCLEAN corrupted, -EPROTO schema of a newer slb, -EROFS, -ENOSPC,
+ * -EACCES … */
 int store_open(uv_loop_t *loop, const char *directory, struct store **ret, struct errbuf *err);
 
-/* Waits for what was submitted, closes. Accepts NULL. Callbacks still outstanding are called. */
+/* Waits until everything submitted is durable or has failed, and calls the callbacks. Blocking: for
+ * the end of the program. Not to be called from a store_done_cb. */
+void store_flush(struct store *store);
+
+/* store_flush(), then closes. Accepts NULL. Not to be called from a store_done_cb. The loop must be
+ * run once more before uv_loop_close(): libuv keeps a finished work request until then. */
 void store_close(struct store *store);
 
 /* Reads everything, in created_order; `found` takes each load balancer (with its backends). Used at
- * start, and after a failed commit to return to what is on disk. Blocking. */
+ * start, and after a failed commit to return to what is on disk. Blocking; may be called from a
+ * store_done_cb. -EUCLEAN: a row that cannot be (named in err). On failure `found` may have been
+ * called for some already. */
 int store_load(struct store *store, void (*found)(void *arg, struct load_balancer *lb), void *arg,
 	       struct errbuf *err);
 
 /* 0: durable. -ENOSPC disk full, -EROFS, -EBUSY locked, -EIO, -ECANCELED an earlier one failed. */
 typedef void store_done_cb(void *arg, int status, const struct errbuf *err);
 
-/* What is given is copied before the call returns. put = insert or replace; a load balancer's backends are rows
- * of their own: store_put_load_balancer() does not touch them, store_delete_load_balancer() removes them.
- * -ENOMEM is returned at once (the callback is not called); anything later comes by callback. */
-int store_put_load_balancer(struct store *store, const struct load_balancer *lb, store_done_cb *done,
-			    void *arg);
-int store_delete_load_balancer(struct store *store, const uuid_t lb, store_done_cb *done, void *arg);
+/* What is given is copied before the call returns. put = insert or replace; a load balancer's
+ * backends are rows of their own: store_put_load_balancer() does not touch them,
+ * store_delete_load_balancer() removes them. -ENOMEM is returned at once (the callback is not
+ * called); anything later comes by callback. */
+int store_put_load_balancer(struct store *store, const struct load_balancer *lb,
+			    store_done_cb *done, void *arg);
+int store_delete_load_balancer(struct store *store, const uuid_t lb, store_done_cb *done,
+			       void *arg);
 int store_put_backend(struct store *store, const uuid_t lb, const struct backend *backend,
 		      store_done_cb *done, void *arg);
 int store_delete_backend(struct store *store, const uuid_t lb, const uuid_t backend,
