@@ -149,9 +149,10 @@ static int fill_maglev(const struct schedule_entry *entries, size_t count, uint3
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < count; i++) {
-		preferences[i].next = (uint32_t)(hash_backend(&entries[i], 0) % SCHEDULE_MAGLEV_SLOTS);
+		preferences[i].next =
+			(uint32_t)(hash_backend(&entries[i], 0) % SCHEDULE_MAGLEV_SLOTS);
 		preferences[i].step = 1 + (uint32_t)(hash_backend(&entries[i], SECOND_HASH) %
-						    (SCHEDULE_MAGLEV_SLOTS - 1));
+						     (SCHEDULE_MAGLEV_SLOTS - 1));
 		if (entries[i].weight > heaviest)
 			heaviest = entries[i].weight;
 	}

@@ -18,9 +18,10 @@
 
 #include "core/model.h"
 
-#define SCHEDULE_MAGLEV_SLOTS   65537 /* a prime; large against the number of backends */
-#define SCHEDULE_WEIGHTED_SLOTS 4096  /* wrr, sh: weights are scaled down to about this many slots \
-				       */
+#define SCHEDULE_MAGLEV_SLOTS 65537 /* a prime; large against the number of backends */
+#define SCHEDULE_WEIGHTED_SLOTS                                           \
+	4096 /* wrr, sh: weights are scaled down to about this many slots \
+	      */
 
 struct schedule_entry {
 	uint32_t id;     /* what is put into the slots */
