@@ -23,7 +23,7 @@
 #define CHUNK           2048u
 #define CHUNK_PAUSE_MS  20   /* 100,000 entries a second */
 #define PASS_LEAST_MS   1000 /* from one pass's beginning to the next one's */
-#define PASS_EMPTY_MS   4000 /* when there was nothing at all: even empty buckets cost a look */
+#define PASS_EMPTY_MS   4000 /* when there is nothing at all to do: even empty buckets cost a look */
 #define ORPHAN_SAMPLE   64u
 #define ORPHAN_IDLE_S   2u
 #define KEY_BYTES_MAX   sizeof(struct slb_flow_key6)
@@ -76,6 +76,7 @@ struct ebpf_flows {
 	uint32_t refuse;
 	uint32_t backend_limit;
 	uint8_t *condemned; /* by backend id; read by the worker: atomic */
+	uint32_t condemned_count;
 
 	/* worker: */
 	unsigned int table;
@@ -370,7 +371,7 @@ static void begin_pass(struct ebpf_flows *flows)
 static uint64_t end_pass(struct ebpf_flows *flows)
 {
 	uint64_t took_ms = uv_now(flows->pacer.loop) - flows->pass_began_ms;
-	uint64_t least_ms = PASS_EMPTY_MS;
+	uint64_t least_ms = flows->condemned_count ? PASS_LEAST_MS : PASS_EMPTY_MS;
 	bool full4, full6;
 
 	correct_expired(flows);
@@ -382,6 +383,7 @@ static uint64_t end_pass(struct ebpf_flows *flows)
 		if (flows->entries_last[i])
 			least_ms = PASS_LEAST_MS;
 	flows->passes++;
+	flows->table = 0;
 	flows->pass_done(flows->pass_arg);
 	return took_ms < least_ms ? least_ms - took_ms : CHUNK_PAUSE_MS;
 }
@@ -497,11 +499,13 @@ void ebpf_flows_close(struct ebpf_flows *flows, void (*done)(void *arg), void *a
 
 void ebpf_flows_condemn(struct ebpf_flows *flows, uint32_t backend_id)
 {
+	flows->condemned_count += !flows->condemned[backend_id];
 	__atomic_store_n(&flows->condemned[backend_id], 1, __ATOMIC_RELAXED);
 }
 
 void ebpf_flows_pardon(struct ebpf_flows *flows, uint32_t backend_id)
 {
+	flows->condemned_count -= flows->condemned[backend_id];
 	__atomic_store_n(&flows->condemned[backend_id], 0, __ATOMIC_RELAXED);
 }
 
