@@ -363,6 +363,8 @@ static void ipv6_and_client_sources(void **state)
 	assert_ok(apply(lb));
 	backend = get_backend(id_of(&lb->backends[0]));
 	assert_int_equal(backend.source_count, 1);
+	assert_true(get_config().flags & SLB_CONFIG_CLIENT_SOURCE); /* half-open ones may be left */
+	ebpf_lab_wait_ms(&lab, 4500);
 	assert_false(get_config().flags & SLB_CONFIG_CLIENT_SOURCE);
 	ebpf_lab_free(lb);
 }

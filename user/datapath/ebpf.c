@@ -42,6 +42,7 @@ struct ebpf {
 
 	struct ebpf_maps maps;
 	struct slb_config shared; /* what the config map holds */
+	uint32_t syn_s;           /* how long half-open flows may live */
 	struct ebpf_programs programs;
 	struct ebpf_flows *flows;
 	struct ebpf_sources *sources;
@@ -53,6 +54,7 @@ struct ebpf {
 	uv_timer_t look_again; /* events of one turn of the loop make one new generation */
 	uv_timer_t upkeep;
 	unsigned int upkeeps;
+	uint32_t client_source_s;       /* SLB_CONFIG_CLIENT_SOURCE stays for so many upkeeps yet */
 	unsigned int closing;           /* parts that libuv has not let go yet */
 	char last_trouble[ERRBUF_SIZE]; /* reported once, not every second */
 };
@@ -74,11 +76,15 @@ static void raise_generation(struct ebpf *ebpf)
 		ebpf->shared.generation = 1;
 }
 
+/* Half-open flows of a service that kept its clients' addresses may outlive it, and with them the
+ * flag. */
 static bool update_flags(struct ebpf *ebpf)
 {
 	uint32_t flags = ebpf_flows_refuse(ebpf->flows);
 
 	if (ebpf_services_any_client_source(ebpf->services))
+		ebpf->client_source_s = ebpf->syn_s + 1;
+	if (ebpf->client_source_s)
 		flags |= SLB_CONFIG_CLIENT_SOURCE;
 	if (flags == ebpf->shared.flags)
 		return false;
@@ -142,6 +148,21 @@ static void on_look_again(uv_timer_t *timer)
 	write_shared(ebpf);
 }
 
+/* What the log and the API call this datapath: what the adapter has. */
+static void name_hook(struct ebpf *ebpf)
+{
+	struct ebpf_uplink_info adapter = { 0 };
+
+	ebpf_uplinks_list(ebpf->uplinks, &adapter, 1);
+	ebpf->ops.name = adapter.xdp_generic ? "xdp-generic" : adapter.xdp ? "xdp" : "tc";
+}
+
+static void verify_uplinks(struct ebpf *ebpf)
+{
+	ebpf_uplinks_verify(ebpf->uplinks);
+	name_hook(ebpf);
+}
+
 static void on_net_event(void *arg, const struct net_event *event)
 {
 	struct ebpf *ebpf = arg;
@@ -152,7 +173,7 @@ static void on_net_event(void *arg, const struct net_event *event)
 	} else {
 		ebpf_routes_refresh(ebpf->routes);
 		if (event->kind == NET_LINK || event->kind == NET_RESYNC)
-			ebpf_uplinks_verify(ebpf->uplinks);
+			verify_uplinks(ebpf);
 	}
 	if (!uv_is_active((uv_handle_t *)&ebpf->look_again))
 		uv_timer_start(&ebpf->look_again, on_look_again, 0, 0);
@@ -201,8 +222,12 @@ static void on_upkeep(uv_timer_t *timer)
 	struct ebpf *ebpf = timer->data;
 	struct errbuf err = { 0 };
 
-	ebpf_uplinks_verify(ebpf->uplinks);
+	verify_uplinks(ebpf);
 	ebpf_neighbours_tick(ebpf->neighbours);
+	if (ebpf->client_source_s)
+		ebpf->client_source_s--;
+	if (update_flags(ebpf))
+		write_shared(ebpf);
 	keep_pins(ebpf, &err);
 	if (++ebpf->upkeeps % PORTS_EVERY == 0)
 		keep_ports(ebpf, &err);
@@ -269,6 +294,8 @@ static int open_maps(struct ebpf *ebpf, const struct ebpf_config *config, struct
 
 static int open_parts(struct ebpf *ebpf, const struct ebpf_config *config, struct errbuf *err)
 {
+	const struct flow_timeouts *timeouts =
+		config->timeouts ? config->timeouts : &flow_timeouts_default;
 	struct ebpf_services_config services = {
 		.maps = &ebpf->maps,
 		.net = config->net,
@@ -277,10 +304,10 @@ static int open_parts(struct ebpf *ebpf, const struct ebpf_config *config, struc
 		.notify = on_services_changed,
 		.notify_arg = ebpf,
 	};
-	int r = ebpf_flows_open(config->loop, &ebpf->maps, &ebpf->programs,
-				config->timeouts ? config->timeouts : &flow_timeouts_default,
-				on_pass_done, ebpf, &ebpf->flows, err);
+	int r = ebpf_flows_open(config->loop, &ebpf->maps, &ebpf->programs, timeouts, on_pass_done,
+				ebpf, &ebpf->flows, err);
 
+	ebpf->syn_s = timeouts->tcp_syn_s;
 	if (r == 0)
 		r = ebpf_sources_open(ebpf->maps.fd[EBPF_MAP_SOURCES],
 				      ebpf->maps.capacity[EBPF_MAP_SOURCES], &ebpf->sources, err);
@@ -300,14 +327,6 @@ static int open_parts(struct ebpf *ebpf, const struct ebpf_config *config, struc
 	services.sources = ebpf->sources;
 	services.routes = ebpf->routes;
 	return ebpf_services_open(&services, &ebpf->services, err);
-}
-
-static void name_hook(struct ebpf *ebpf)
-{
-	struct ebpf_uplink_info adapter = { 0 };
-
-	ebpf_uplinks_list(ebpf->uplinks, &adapter, 1);
-	ebpf->ops.name = adapter.xdp_generic ? "xdp-generic" : adapter.xdp ? "xdp" : "tc";
 }
 
 static int open_all(struct ebpf *ebpf, const struct ebpf_config *config, struct errbuf *err)
