@@ -3,8 +3,9 @@
  * slb_abi: what the daemon and the eBPF programs share: keys and values of the pinned maps.
  *
  * The only header that both sides include. Fixed-width types, explicit padding (always zero), sizes
- * asserted. A change of any layout or meaning raises SLB_ABI_VERSION, which every pinned set of maps
- * carries in `config`. Members named *addr, vip, ip, *port are in wire order, all else in the host's.
+ * asserted. A change of any layout or meaning raises SLB_ABI_VERSION, which every pinned set of
+ * maps carries in `config`. Members named *addr, vip, ip, *port are in wire order, all else in the
+ * host's.
  */
 #ifndef SLB_ABI_H
 #define SLB_ABI_H
@@ -17,7 +18,8 @@
 /* An address of either family: IPv4 in the first four bytes, the rest zero. */
 #define SLB_ADDR_BYTES 16
 
-/* ---- services4, services6: the VIPs and ports that are balanced (hash) ------------------------ */
+/* ---- services4, services6: the VIPs and ports that are balanced (hash) ------------------------
+ */
 
 struct slb_service_key4 {
 	__be32 vip;
@@ -47,25 +49,28 @@ struct slb_service {
 	__u8 scheduler;   /* enum slb_scheduler */
 	__u8 flags;       /* SLB_SERVICE_* */
 	__u8 pad[6];
-	__u8 uuid[16];    /* of the load balancer: how a restarted daemon finds its own */
+	__u8 uuid[16]; /* of the load balancer: how a restarted daemon finds its own */
 };
 
-/* ---- schedules: array of maps by service_id; the inner map is an array of __u32 --------------- */
+/* ---- schedules: array of maps by service_id; the inner map is an array of __u32 ---------------
+ */
 
-/* Slot 0 holds the number n of slots that follow; slots 1..n hold backend ids. The inner map is replaced as a
- * whole, so a program sees either the old or the new one. Backends that take no new flows are not in it.
- * For SLB_SCHEDULER_LEAST every backend is there once. */
+/* Slot 0 holds the number n of slots that follow; slots 1..n hold backend ids. The inner map is
+ * replaced as a whole, so a program sees either the old or the new one. Backends that take no new
+ * flows are not in it. For SLB_SCHEDULER_LEAST every backend is there once. */
 #define SLB_SCHEDULE_COUNT 0
 #define SLB_SCHEDULE_FIRST 1
 
-/* ---- scheduler_state: array by service_id, the programs' own ---------------------------------- */
+/* ---- scheduler_state: array by service_id, the programs' own ----------------------------------
+ */
 
 struct slb_scheduler_state {
 	struct bpf_spin_lock lock;
 	__u32 next; /* the slot to use next, 0 .. n-1 */
 };
 
-/* ---- backends: array by backend_id ------------------------------------------------------------- */
+/* ---- backends: array by backend_id -------------------------------------------------------------
+ */
 
 enum slb_backend_type {
 	SLB_BACKEND_NONE = 0, /* the id is free */
@@ -82,14 +87,16 @@ struct slb_backend {
 	__u8 type;  /* enum slb_backend_type */
 	__u8 flags; /* SLB_BACKEND_* */
 	__u32 service_id;
-	__u32 source_first; /* addresses to rewrite the source to: sources[first .. first+count-1] */
+	__u32 source_first; /* addresses to rewrite the source to: sources[first .. first+count-1]
+			     */
 	__u32 source_count;
 	__u32 weight; /* for SLB_SCHEDULER_LEAST */
 	__u8 pad[12];
 	__u8 uuid[16];
 };
 
-/* ---- backend_state: array by backend_id, the programs' own but for `expired` ------------------- */
+/* ---- backend_state: array by backend_id, the programs' own but for `expired` -------------------
+ */
 
 struct slb_backend_state {
 	__u32 next_port; /* where the search for a free source port begins */
@@ -98,13 +105,15 @@ struct slb_backend_state {
 	__u32 expired;   /* flows that the daemon's sweep ended; written by the daemon alone */
 };
 
-/* ---- sources: array of addresses -------------------------------------------------------------- */
+/* ---- sources: array of addresses --------------------------------------------------------------
+ */
 
 struct slb_source {
 	__u8 ip[SLB_ADDR_BYTES];
 };
 
-/* ---- config: array with one entry, written by the daemon --------------------------------------- */
+/* ---- config: array with one entry, written by the daemon ---------------------------------------
+ */
 
 struct slb_port_range {
 	__u16 first; /* host order */
@@ -113,17 +122,21 @@ struct slb_port_range {
 
 #define SLB_CONFIG_REFUSE_NEW4 (1 << 0) /* flows4 is full: begin no flow */
 #define SLB_CONFIG_REFUSE_NEW6 (1 << 1)
+/* Some service has source_nat off: a packet to any port may be a reply of its backends. */
+#define SLB_CONFIG_CLIENT_SOURCE (1 << 2)
 
 struct slb_config {
 	__u32 abi_version;
 	__u32 flags;      /* SLB_CONFIG_* */
-	__u32 generation; /* raised when a route, neighbour or link changed: next hops are looked up anew */
+	__u32 generation; /* raised when a route, neighbour or link changed: next hops are looked up
+			     anew */
 	struct slb_port_range ports[2]; /* source ports: outside ip_local_port_range */
 	__u32 pad;
 	__u64 pad2[4];
 };
 
-/* ---- flows4, flows6 (hash) and half_open4, half_open6 (LRU hash): one entry per direction ------ */
+/* ---- flows4, flows6 (hash) and half_open4, half_open6 (LRU hash): one entry per direction ------
+ */
 
 /* The 5-tuple of the packet as it arrives. */
 struct slb_flow_key4 {
@@ -144,11 +157,13 @@ struct slb_flow_key6 {
 	__u8 pad[3];
 };
 
-#define SLB_FLOW_REPLY     (1 << 0) /* from the backend to the client */
-#define SLB_FLOW_LOCAL     (1 << 1) /* handed up untouched; has no entry for replies */
-#define SLB_FLOW_REPLIED   (1 << 2) /* a packet of the other direction was seen (kept in half_open*) */
+#define SLB_FLOW_REPLY (1 << 0) /* from the backend to the client */
+#define SLB_FLOW_LOCAL (1 << 1) /* handed up untouched; has no entry for replies */
+#define SLB_FLOW_REPLIED \
+	(1 << 2) /* a packet of the other direction was seen (kept in half_open*) */
 
-/* TCP flags seen in this entry's direction (of the TCP header's byte 13). */
+/* TCP flags as in byte 13 of its header. A flow is closed when RST was seen in either direction, or
+ * FIN in both. */
 #define SLB_TCP_FIN 0x01
 #define SLB_TCP_SYN 0x02
 #define SLB_TCP_RST 0x04
@@ -159,8 +174,8 @@ struct slb_flow_key6 {
  * rewritten tuple turned round:
  *     key {c, vip, cp, vp} → {s, b, sp, bp}     key {b, s, bp, sp} → {vip, c, vp, cp}
  *
- * addr_delta and port_delta are one's complement sums (RFC 1624) of new minus old addresses and ports:
- * the IPv4 header checksum takes the first, the TCP/UDP checksum both.
+ * addr_delta and port_delta are one's complement sums (RFC 1624) of new minus old addresses and
+ * ports: the IPv4 header checksum takes the first, the TCP/UDP checksum both.
  *
  * The next hop is valid while generation equals config.generation; else it is looked up and written
  * anew (ifindex and MACs first, generation last). A flow that has none yet has generation 0;
@@ -178,31 +193,29 @@ struct slb_flow {
 	__u32 seen_s; /* of the clock in clock.h */
 	__u32 backend_id;
 	__u8 flags; /* SLB_FLOW_* */
-	__u8 tcp;   /* SLB_TCP_* seen */
-	__u16 mtu;  /* of the next hop, bytes of IP packet */
+	__u8 tcp;   /* SLB_TCP_FIN, _SYN, _RST seen in this direction */
+	__u16 mtu;  /* IP packets of up to so many bytes fit; a larger one asks the fib again */
+	__u32 service_id;
+	__u32 begun_s;
+	__u32 expected_ack; /* half_open only: what the client acknowledges when the handshake is
+			       done */
+	__u32 pad;
 };
 
 struct slb_flow4 {
 	struct slb_flow common;
 	__be32 saddr;
 	__be32 daddr;
-	__u32 service_id;
-	__u32 begun_s;
-	__u32 expected_ack; /* half_open only: the backend's initial sequence number + 1 */
-	__u32 pad;
 };
 
 struct slb_flow6 {
 	struct slb_flow common;
 	__u8 saddr[SLB_ADDR_BYTES];
 	__u8 daddr[SLB_ADDR_BYTES];
-	__u32 service_id;
-	__u32 begun_s;
-	__u32 expected_ack;
-	__u32 pad;
 };
 
-/* ---- backend_counters: per-CPU array by backend_id --------------------------------------------- */
+/* ---- backend_counters: per-CPU array by backend_id ---------------------------------------------
+ */
 
 /* Bytes are those of IP packets (as IPVS counts them). in = towards the backend. */
 struct slb_traffic {
@@ -213,10 +226,13 @@ struct slb_traffic {
 	__u64 bytes_out;
 };
 
-/* ---- drops: per-CPU array by service_id (0 = no service known) --------------------------------- */
+/* ---- drops: per-CPU array by service_id (0 = no service known) ---------------------------------
+ */
 
-/* Why a packet was not forwarded: name in code, label in JSON and metrics, and whether the kernel gets it
- * ("up") or nobody ("drop"). Never reordered; new ones go to the end (and raise SLB_ABI_VERSION). */
+/* Why a packet was not forwarded: name in code, label in JSON and metrics, and whether the kernel
+ * gets it
+ * ("up") or nobody ("drop"). Never reordered; new ones go to the end (and raise SLB_ABI_VERSION).
+ */
 #define SLB_DROP_REASONS(X)                                                                        \
 	X(NO_BACKEND, "no_backend")             /* drop: no backend takes new flows */             \
 	X(BACKEND_DISABLED, "backend_disabled") /* drop: the flow's backend was cut */             \
@@ -235,7 +251,7 @@ enum slb_drop {
 #define SLB_DROP_ENUM(name, label) SLB_DROP_##name,
 	SLB_DROP_REASONS(SLB_DROP_ENUM)
 #undef SLB_DROP_ENUM
-	SLB_DROP_COUNT
+		SLB_DROP_COUNT
 };
 
 #define SLB_DROPS_ROOM 24 /* counters per service, with room for reasons to come */
@@ -254,7 +270,7 @@ _Static_assert(sizeof(struct slb_source) == 16, "ABI");
 _Static_assert(sizeof(struct slb_config) == 56, "ABI");
 _Static_assert(sizeof(struct slb_flow_key4) == 16, "ABI");
 _Static_assert(sizeof(struct slb_flow_key6) == 40, "ABI");
-_Static_assert(sizeof(struct slb_flow) == 40, "ABI");
+_Static_assert(sizeof(struct slb_flow) == 56, "ABI");
 _Static_assert(sizeof(struct slb_flow4) == 64, "ABI");
 _Static_assert(sizeof(struct slb_flow6) == 88, "ABI");
 _Static_assert(sizeof(struct slb_traffic) == 40, "ABI");

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * follow: a packet of a known flow that is more than data on an established path: the handshake,
+ * the end, a flow whose backend or next hop may have changed.
+ *
+ * Promotion from half_open to flows takes a proof that the client is where it says: the backend's
+ * sequence number come back (TCP), or a reply, or a packet two seconds after the first (UDP; and
+ * LOCAL, whose replies are not seen).
+ */
+#ifndef SLB_FOLLOW_H
+#define SLB_FOLLOW_H
+
+#include "flow.h"
+#include "verdict.h"
+#include "work.h"
+
+#define FOLLOW_STREAM_S 2
+
+/* Is this the beginning of a TCP connection? */
+static __always_inline int packet_is_syn(const struct packet *packet)
+{
+	return (packet->tcp_flags & (SLB_TCP_SYN | SLB_TCP_ACK | SLB_TCP_CLOSING)) == SLB_TCP_SYN;
+}
+
+/* The sequence number that acknowledges this packet whole. */
+static __always_inline __u32 packet_next_sequence(const struct packet *packet)
+{
+	return packet->sequence + (packet->bytes - packet->header_bytes) +
+	       !!(packet->tcp_flags & SLB_TCP_SYN) + !!(packet->tcp_flags & SLB_TCP_FIN);
+}
+
+/* The flow is none any more: go on as if it had never been. */
+static __always_inline int follow_forget(const int family, struct work *work)
+{
+	flow_remove_pair(family, &work->key, work->flow, work->is_half_open);
+	work->flow = 0;
+	return GO_ON;
+}
+
+/* `other`: the partner in half_open, NULL for LOCAL flows. */
+static __always_inline int may_promote(const struct work *work, struct slb_flow *other)
+{
+	const struct packet *packet = &work->packet;
+	const struct slb_flow *flow = work->flow;
+
+	if (!other || packet->protocol == IPPROTO_UDP)
+		return (flow->flags & SLB_FLOW_REPLY) ||
+		       work->now_s - flow->begun_s >= FOLLOW_STREAM_S;
+	if (packet->tcp_flags & SLB_TCP_RST || !(packet->tcp_flags & SLB_TCP_ACK))
+		return 0;
+	if (!(flow->flags & SLB_FLOW_REPLY))
+		return !(packet->tcp_flags & SLB_TCP_SYN) && (flow->flags & SLB_FLOW_REPLIED) &&
+		       packet->acknowledged == flow->expected_ack;
+	/* Also what follows the SYN|ACK at once (fast open): the client may acknowledge them
+	 * together. */
+	if (packet->tcp_flags & SLB_TCP_SYN || other->flags & SLB_FLOW_REPLIED) {
+		other->expected_ack = packet_next_sequence(packet);
+		other->flags |= SLB_FLOW_REPLIED;
+	}
+	return 0;
+}
+
+/* 0, or an error when the table has no room. That it exists already is none: another CPU was
+ * faster. */
+static __always_inline long promote_entry(const int family, const union flow_key *key,
+					  const struct slb_flow *flow)
+{
+	union flow_value value;
+	long failed;
+
+	/* On the stack first: what the LRU recycles under our eyes must not become a flow. */
+	__builtin_memcpy(&value, flow, family == AF_INET ? sizeof(value.v4) : sizeof(value.v6));
+	failed = flow_insert(family, key, &value);
+	return failed == -EEXIST ? 0 : failed;
+}
+
+static __always_inline int promote(const int family, struct work *work,
+				   const union flow_key *other_key, const struct slb_flow *other)
+{
+	__u32 service_id = work->flow->service_id;
+
+	if (other && promote_entry(family, other_key, other))
+		return drop(service_id, SLB_DROP_TABLE_FULL);
+	if (promote_entry(family, &work->key, work->flow)) {
+		if (other)
+			flow_remove(family, other_key);
+		return drop(service_id, SLB_DROP_TABLE_FULL);
+	}
+	if (other)
+		half_open_remove(family, other_key);
+	half_open_remove(family, &work->key);
+	work->flow = flow_find(family, &work->key);
+	work->is_half_open = 0;
+	return work->flow ? GO_ON : drop(service_id, SLB_DROP_TABLE_FULL);
+}
+
+/* A flow in half_open: is it whole, and does this packet establish it? */
+static __always_inline int follow_half_open(const int family, struct work *work)
+{
+	struct slb_flow *other = 0;
+	union flow_key other_key;
+
+	if (!(work->flow->flags & SLB_FLOW_LOCAL)) {
+		flow_other_key(family, work->flow, work->packet.protocol, &other_key);
+		other = half_open_find(family, &other_key);
+		if (!other || !flow_is_partner(family, &work->key, other)) {
+			half_open_remove(family, &work->key);
+			work->flow = 0;
+			return GO_ON;
+		}
+	}
+	if (!may_promote(work, other))
+		return GO_ON;
+	return promote(family, work, &other_key, other);
+}
+
+/* Keeps the TCP flags that say where in its life the flow is, and tells a SYN that begins a new
+ * one. */
+static __always_inline int follow_tcp(const int family, struct work *work)
+{
+	struct slb_flow *flow = work->flow;
+	__u8 flags = work->packet.tcp_flags & (SLB_TCP_SYN | SLB_TCP_CLOSING);
+	__u8 before = flow->tcp, other_tcp = 0;
+	struct slb_backend_state *state;
+	const struct slb_flow *other;
+	union flow_key other_key;
+
+	if (!(flags & ~before) && !packet_is_syn(&work->packet))
+		return GO_ON;
+	if (!(flow->flags & SLB_FLOW_LOCAL)) {
+		flow_other_key(family, flow, IPPROTO_TCP, &other_key);
+		other = work->is_half_open ? half_open_find(family, &other_key)
+					   : flow_find(family, &other_key);
+		if (other)
+			other_tcp = other->tcp;
+	}
+	if (packet_is_syn(&work->packet) && flow_is_closed(before, other_tcp))
+		return follow_forget(family, work);
+	flow->tcp = before | flags;
+	if (flow_is_closed(before, other_tcp) || !flow_is_closed(before | flags, other_tcp))
+		return GO_ON;
+	state = bpf_map_lookup_elem(&backend_state, &flow->backend_id);
+	if (state)
+		__sync_fetch_and_add(&state->closed, 1);
+	return GO_ON;
+}
+
+/* work->flow is set. GO_ON: the packet may take it, or (work->flow NULL) has no flow after all. */
+static __always_inline int follow(ctx_t *ctx, const int family, struct work *work)
+{
+	__u32 service_id = work->flow->service_id;
+	const struct slb_backend *backend;
+	int verdict;
+
+	(void)ctx;
+	backend = bpf_map_lookup_elem(&backends, &work->flow->backend_id);
+	if (!backend || backend->type == SLB_BACKEND_NONE || backend->service_id != service_id)
+		return follow_forget(family, work);
+	if (backend->flags & SLB_BACKEND_DISABLED)
+		return drop(service_id, SLB_DROP_BACKEND_DISABLED);
+	if (work->packet.protocol == IPPROTO_TCP) {
+		verdict = follow_tcp(family, work);
+		if (verdict != GO_ON || !work->flow)
+			return verdict;
+	}
+	if (work->is_half_open) {
+		verdict = follow_half_open(family, work);
+		if (verdict != GO_ON || !work->flow)
+			return verdict;
+	}
+	if (work->packet.ttl <= 1 && !(work->flow->flags & SLB_FLOW_LOCAL))
+		return hand_up(service_id, SLB_DROP_TTL_EXCEEDED);
+	return GO_ON;
+}
+
+STAGE(follow)
+
+#endif

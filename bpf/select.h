@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * select: which backend gets a new flow.
+ *
+ * NEXT is exact on any number of CPUs: the slot is taken under the service's lock. Nothing else is
+ * locked anywhere.
+ */
+#ifndef SLB_SELECT_H
+#define SLB_SELECT_H
+
+#include "maps.h"
+#include "packet.h"
+
+/* Of a longer schedule LEAST looks at so many slots, beginning at a different one each time. */
+#define SELECT_LEAST_SLOTS 128
+
+/* Where to begin in a schedule of n slots, and one further next time. n > 0. */
+static __always_inline __u32 select_turn(__u32 service_id, __u32 n)
+{
+	struct slb_scheduler_state *state = bpf_map_lookup_elem(&scheduler_state, &service_id);
+	__u32 turn;
+
+	if (!state)
+		return 0;
+	bpf_spin_lock(&state->lock);
+	turn = state->next < n ? state->next : 0;
+	state->next = turn + 1 < n ? turn + 1 : 0;
+	bpf_spin_unlock(&state->lock);
+	return turn;
+}
+
+/* Well mixed and the same after every start: clients stay where they were (finalizer of
+ * MurmurHash3). */
+static __always_inline __u32 select_mix(__u32 hash)
+{
+	hash ^= hash >> 16;
+	hash *= 0x85ebca6b;
+	hash ^= hash >> 13;
+	hash *= 0xc2b2ae35;
+	return hash ^ hash >> 16;
+}
+
+static __always_inline __u32 select_hash(const int family, const void *addr)
+{
+	const word32 *words = addr;
+	__u32 hash = select_mix(words[0] + 0x9e3779b9);
+
+	if (family == AF_INET6) {
+		hash = select_mix(hash + words[1]);
+		hash = select_mix(hash + words[2]);
+		hash = select_mix(hash + words[3]);
+	}
+	return hash;
+}
+
+static __always_inline __u32 schedule_at(void *schedule, __u32 index)
+{
+	__u32 *value = bpf_map_lookup_elem(schedule, &index);
+
+	return value ? *value : 0;
+}
+
+/* The backend with the fewest active flows for its weight; among equals each in turn. */
+static __always_inline __u32 select_least(void *schedule, __u32 service_id, __u32 n)
+{
+	__u32 turn = select_turn(service_id, n);
+	__u32 best_id = 0, best_weight = 1;
+	__u64 best_active = 0;
+
+	for (__u32 i = 0; i < SELECT_LEAST_SLOTS; i++) {
+		const struct slb_backend_state *state;
+		const struct slb_backend *backend;
+		__u32 id, active, weight;
+
+		if (i >= n)
+			break;
+		/* verifier: no `turn` that is carried on and wraps: each of its values would be
+		 * gone through. */
+		id = schedule_at(schedule, SLB_SCHEDULE_FIRST + (turn + i) % n);
+		backend = bpf_map_lookup_elem(&backends, &id);
+		state = bpf_map_lookup_elem(&backend_state, &id);
+		if (!backend || !state || !id)
+			continue;
+		weight = backend->weight ?: 1;
+		active = state->opened - state->closed - state->expired;
+		if ((__s32)active < 0) /* counters of several CPUs, read one after the other */
+			active = 0;
+		if (!best_id || (__u64)active * best_weight < best_active * weight) {
+			best_id = id;
+			best_active = active;
+			best_weight = weight;
+		}
+	}
+	return best_id;
+}
+
+/*
+ * The backend's id, or 0 when none takes new flows. hash: select_hash of the client's address.
+ * verifier: a global function, so that its loop is verified once and not on every way that leads
+ * here.
+ */
+__noinline int select_backend(__u32 service_id, __u32 scheduler, __u32 hash)
+{
+	void *schedule = bpf_map_lookup_elem(&schedules, &service_id);
+	__u32 n, slot;
+
+	if (!schedule)
+		return 0;
+	n = schedule_at(schedule, SLB_SCHEDULE_COUNT);
+	if (!n)
+		return 0;
+	if (scheduler == SLB_SCHEDULER_LEAST)
+		return (int)select_least(schedule, service_id, n);
+	if (scheduler == SLB_SCHEDULER_HASH)
+		slot = hash % n;
+	else
+		slot = select_turn(service_id, n);
+	return (int)schedule_at(schedule, SLB_SCHEDULE_FIRST + slot);
+}
+
+#endif
