@@ -44,7 +44,6 @@ NETNS = pathlib.Path("/run/netns")
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 DEFAULT_NAME = "lab"
 MAX_NAME = 24
-MAX_QUEUES = 4
 END_PATIENCE_S = 3.0  # between SIGTERM and SIGKILL
 NEEDED_TOOLS = ("ip", "ethtool", "nsenter", "unshare", "sysctl", "mount", "umount")
 
@@ -362,7 +361,7 @@ class Lab:
             "for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 >$f; done",
             _ip_batch(links),
         ]
-        return lines + [_device_settings(device) for device in devices]
+        return lines + [_offloads(device) for device in devices]
 
     def _start_script(self, member, lines):
         namespace = NETNS / f"slb-{self.name}-{member}"
@@ -423,18 +422,12 @@ def _member_script(member):
     ]
     lines = [f"sysctl -qw {' '.join(settings)}"]
     lines += [f"sysctl -qw net.ipv6.conf.{p.device}.accept_dad=0" for p in member.ports]
-    lines += [_device_settings(port.device) for port in member.ports]
+    lines += [_offloads(port.device) for port in member.ports]
     return lines + [_ip_batch(links)]
 
 
-def _device_settings(device):
-    """Complete checksums, GRO, and several queues, so that more than one CPU meets a program at
-    the same time (kernels before 5.15 have one queue and refuse)."""
-    queues = min(os.cpu_count() or 1, MAX_QUEUES)
-    return (
-        f"ethtool -K {device} tx off gro on >/dev/null\n"
-        f"ethtool -L {device} rx {queues} tx {queues} >/dev/null 2>&1 || true"
-    )
+def _offloads(device):
+    return f"ethtool -K {device} tx off gro on >/dev/null"
 
 
 def _ip_batch(lines):
