@@ -236,15 +236,16 @@ class Lab:
     # Use
 
     def namespace(self, member):
-        """The file that stands for a member's network namespace."""
-        self.topology.member(member)
+        """The file that stands for a member's network namespace ("net": the segments')."""
+        if member != "net":
+            self.topology.member(member)
         return NETNS / f"slb-{self.name}-{member}"
 
     def command(self, member, argv):
         """`argv` as a command line that runs inside `member`. It becomes that program by exec, so
         that its pid is the pid of the process started."""
         prefix = ["nsenter", f"--net={self.namespace(member)}", "--"]
-        if self.topology.member(member).is_node:
+        if member != "net" and self.topology.member(member).is_node:
             script = (
                 'mount -t sysfs sysfs /sys && mount --bind "$0" /sys/fs/bpf && exec "$@"'
             )
@@ -260,15 +261,12 @@ class Lab:
             "PATH": ":".join(paths + [p for p in path if p not in paths]),
             "SLB_LAB": self.name,
             "SLB_MEMBER": member,
-            "SLB_STATE_DIR": str(self.state_dir(member)),
+            "SLB_STATE_DIR": str(self.state_path / member),
         }
 
     def mac(self, port):
         """Readable: 02:00:00:00:<segment, counted from 0>:<port's number>."""
         return f"02:00:00:00:{self.topology.segments.index(port.segment):02x}:{port.number:02x}"
-
-    def state_dir(self, member="node"):
-        return self.state_path / member
 
     def popen(self, member, argv, **options):
         """subprocess.Popen inside a member; the caller ends and waits for it."""
@@ -292,6 +290,13 @@ class Lab:
                 f"{(done.stderr or done.stdout).strip()}"
             )
         return done
+
+    def unplug(self, member, device="eth0"):
+        """Pulls a member's cable: its device has no carrier until plug()."""
+        self.run("net", ["ip", "link", "set", f"{member}-{device}", "down"])
+
+    def plug(self, member, device="eth0"):
+        self.run("net", ["ip", "link", "set", f"{member}-{device}", "up"])
 
     def processes(self):
         """The pids that live in the lab's namespaces, but for our own."""
@@ -320,7 +325,7 @@ class Lab:
         self.bpf_path.mkdir()
         _run(["mount", "-t", "bpf", "-o", "mode=0700", f"slb-{self.name}", self.bpf_path])
         for member in self.topology.members:
-            self.state_dir(member.name).mkdir()
+            (self.state_path / member.name).mkdir()
 
     def _configure(self):
         """One shell per namespace: the segments first (they make the veth pairs), then the

@@ -24,7 +24,7 @@ import socket
 import sys
 import urllib.parse
 
-REQUEST_TIMEOUT_S = 10
+REQUEST_TIMEOUT_S = 20
 UDP_TIMEOUT_S = 2
 
 
