@@ -546,9 +546,10 @@ def describe(lab):
     """What a person wants to know on entering a lab."""
     topology = lab.topology
     lines = [f"lab {lab.name}: {topology.summary}", ""]
+    lines.append(f"  {'member':<8}{'device':<8}{'segment':<9}addresses")
     for member in topology.members:
         for port in member.ports:
-            where = f"{member.name:<8}{port.device:<6}{port.segment:<7}"
+            where = f"{member.name:<8}{port.device:<8}{port.segment:<9}"
             lines.append(f"  {where}{'  '.join(port.addresses) or '(down)'}")
     node = topology.member("node").ports[0].addresses[0].partition("/")[0]
     lines += [
@@ -571,8 +572,9 @@ def describe(lab):
 
 
 def _command_up(options):
-    lab = Lab(options.name, options.topology).up()
-    print(describe(lab))
+    lab = Lab(options.name, options.topology).up(options.owner)
+    if not options.quiet:
+        print(describe(lab))
     return 0
 
 
@@ -627,7 +629,9 @@ def _command_list(_options):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="tools/testenv", description="a lab of network namespaces for slb"
+        prog="tools/testenv",
+        description="a lab of network namespaces for slb",
+        epilog="; ".join(f"topology {t.name}: {t.summary}" for t in TOPOLOGIES.values()),
     )
     commands = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
@@ -636,10 +640,12 @@ def _parser():
         sub.set_defaults(function=function)
         return sub
 
-    topologies = "; ".join(f"{t.name}: {t.summary}" for t in TOPOLOGIES.values())
+    topologies = "what the lab looks like (default l2)"
     up = command("up", _command_up, "make a lab that stays until `down`")
     up.add_argument("name", nargs="?", default=DEFAULT_NAME)
     up.add_argument("--topology", choices=TOPOLOGIES, default="l2", help=topologies)
+    up.add_argument("--owner", type=int, metavar="PID", help="the lab may go when this process has")
+    up.add_argument("--quiet", action="store_true", help="do not describe the lab")
     down = command("down", _command_down, "remove a lab and end what runs in it")
     down.add_argument("name", nargs="?", default=DEFAULT_NAME)
     down.add_argument("--all", action="store_true", help="every lab on this machine")

@@ -2,6 +2,7 @@
 """Fixtures of the end-to-end tests. A module shares one lab and, where its tests allow it, one slb:
 
     TOPOLOGY = "routed"             # in a test module: its lab; "l2" when it says nothing
+    FLAGS = ("--arp-probe", "0")   # in a test module: more flags for `slb`
 
     lab        the lab
     slb        slb with the lab's pool, running; every test finds it without load balancers
@@ -47,6 +48,7 @@ def lab(request):
 @pytest.fixture(scope="module")
 def slb_of_module(request, lab, tmp_path_factory):
     flags = ["--arp", "--adapter", "eth0", "--ipamRange", lab.topology.pool]
+    flags += getattr(request.module, "FLAGS", ())
     slb = harness.Slb(lab, tmp_path_factory.mktemp("slb"), *flags)
     request.module.running_slbs = [slb]
     slb.start()

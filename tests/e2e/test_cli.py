@@ -11,11 +11,12 @@ POOL = "10.80.96.85-10.80.96.90"
 GOOD = ("--arp", "--adapter", "eth0", "--ipamRange", POOL)
 
 WRONG = {
-    "no command": ((), "server"),
     "unknown command": (("serve",), "serve"),
     "unknown flag": (("server", *GOOD, "--colour", "red"), "--colour"),
     "flag without value": (("server", "--arp", "--ipamRange", POOL, "--adapter"), "--adapter"),
     "stray argument": (("server", *GOOD, "more"), "more"),
+    "flag twice": (("server", *GOOD, "--adapter", "eth1"), "--adapter"),
+    "nothing to announce by": (("server", *GOOD[1:]), "--arp"),
     "no range": (("server", "--arp", "--adapter", "eth0"), "--ipamRange"),
     "no adapter": (("server", "--arp", "--ipamRange", POOL), "--adapter"),
     "range of nothing": (("server", *GOOD[:-1], "nonsense"), "nonsense"),
@@ -63,6 +64,12 @@ def test_what_cannot_be_meant_ends_with_2(slb, lab, argv, word, tmp_path):
     assert not (tmp_path / "state").exists()
 
 
+def test_no_command_shows_the_commands(slb):
+    done = slb.run()
+    assert done.returncode == 2
+    assert "server" in done.stdout + done.stderr
+
+
 def test_an_adapter_that_does_not_exist(slb, lab, tmp_path):
     before = node(lab)
     flags = ["--arp", "--adapter", "nosuch0", "--ipamRange", POOL]
@@ -91,12 +98,14 @@ def test_a_second_server_is_refused(fresh_slb, lab):
     first._is_up() or pytest.fail("the first server must not notice")
 
 
-@pytest.mark.parametrize("argv", (["help"], ["--help"], ["server", "--help"]), ids=" ".join)
+@pytest.mark.parametrize(
+    "argv", (["help"], ["--help"], ["help", "server"], ["server", "--help"]), ids=" ".join
+)
 def test_help(slb, argv):
     done = slb.run(*argv)
     assert (done.returncode, done.stderr) == (0, "")
     assert "server" in done.stdout
-    if argv[0] == "server":
+    if "server" in argv:
         for flag in ("--adapter", "--arp", "--ipamRange", "--port", "--state-dir", "--on-exit"):
             assert flag in done.stdout
 

@@ -38,7 +38,7 @@ def test_gratuitous_arp_at_once_and_repeated(api, slb, lab):
         balancer = api.create()
         seen = lambda: announcements(capture, balancer["eip"], slb.mac())
         wait_for(seen, "the first gratuitous ARP", timeout_s=1)
-        wait_for(lambda: len(seen()) >= 3, "gratuitous ARP to be repeated", timeout_s=15)
+        wait_for(lambda: len(seen()) >= 5, "gratuitous ARP to be repeated", timeout_s=15)
 
 
 def test_gratuitous_arp_when_the_link_comes_back(api, slb, lab):
