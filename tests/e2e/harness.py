@@ -152,7 +152,7 @@ class Slb:
             self.process.wait()
             self.process = None
 
-    def run(self, *argv, member=None, timeout=20):
+    def run(self, *argv, member=None, timeout=8):
         """Runs slb with other arguments and gives the ended process."""
         return self.lab.run(
             member or self.member,
