@@ -12,6 +12,7 @@
     traffic    clients in the lab's client
 """
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -24,7 +25,9 @@ import testenv  # noqa: E402
 
 
 def pytest_sessionstart(session):
-    testenv.end_on_signals()
+    """SIGTERM ends the run as Ctrl-C does: fixtures are torn down, labs removed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
