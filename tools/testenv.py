@@ -116,7 +116,10 @@ TOPOLOGIES = {
             "l2",
             "client, node and backends on one segment: packets come and leave by eth0",
             (
-                Member("client", (Port("eth0", "lan", 10, ("10.80.96.10/24", "fd00:80:96::10/64")),)),
+                Member(
+                    "client",
+                    (Port("eth0", "lan", 10, ("10.80.96.10/24", "fd00:80:96::10/64")),),
+                ),
                 Member(
                     "node",
                     (Port("eth0", "lan", 2, ("10.80.96.2/24", "fd00:80:96::2/64")),),

@@ -35,7 +35,7 @@ def pytest_runtest_makereport(item, call):
     """Puts the log of every slb of a failed test under its report."""
     report = (yield).get_result()
     if report.failed:
-        for slb in getattr(item.module, "running_slbs", []):
+        for slb in getattr(item, "slbs", []):
             if slb.starts:
                 report.sections.append((f"log of slb, start {slb.starts}", slb.log()))
 
@@ -50,10 +50,10 @@ def lab(request):
 
 @pytest.fixture(scope="module")
 def slb_of_module(request, lab, tmp_path_factory):
+    """What `slb` hands out; a test asks for it itself only to stop it."""
     flags = ["--arp", "--adapter", "eth0", "--ipamRange", lab.topology.pool]
     flags += getattr(request.module, "FLAGS", ())
     slb = harness.Slb(lab, tmp_path_factory.mktemp("slb"), *flags)
-    request.module.running_slbs = [slb]
     slb.start()
     try:
         yield slb
@@ -63,7 +63,8 @@ def slb_of_module(request, lab, tmp_path_factory):
 
 
 @pytest.fixture
-def slb(slb_of_module):
+def slb(request, slb_of_module):
+    request.node.slbs = [slb_of_module]
     if slb_of_module.process is None:
         slb_of_module.start()
     harness.Api(slb_of_module.lab, slb_of_module).clear()
@@ -82,7 +83,7 @@ def fresh_slb(request, lab, tmp_path):
         started.append(slb)
         return slb.start()
 
-    request.module.running_slbs = started
+    request.node.slbs = started
     try:
         yield start
         for slb in started:

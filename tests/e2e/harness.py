@@ -74,11 +74,8 @@ class Slb:
         return self.folder / f"slb-{self.starts}.log"
 
     def command(self, *flags):
-        # The adapter and the API's port are there always; a test may name them otherwise.
-        return [binary(), "server", "--state-dir", self.state_dir, "--pin-path", self.pin_path] + [
-            *self.flags,
-            *flags,
-        ]
+        own = ["--state-dir", self.state_dir, "--pin-path", self.pin_path]
+        return [binary(), "server", *own, *self.flags, *flags]
 
     def start(self, *flags):
         assert self.process is None, "slb runs already"
@@ -87,17 +84,17 @@ class Slb:
             self.process = self.lab.popen(
                 self.member, self.command(*flags), stderr=log, stdout=log, env=self._environment()
             )
-        wait_for(self._is_up, f"the API of slb to answer; {self.log_path}", START_TIMEOUT_S)
+        wait_for(self.is_up, f"the API of slb to answer; {self.log_path}", START_TIMEOUT_S)
         return self
 
     def _environment(self):
         return {
             **self.lab.environment(self.member),
-            "ASAN_OPTIONS": "abort_on_error=0:exitcode=99",
+            "ASAN_OPTIONS": "exitcode=99",
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
 
-    def _is_up(self):
+    def is_up(self):
         if self.process.poll() is not None:
             raise AssertionError(
                 f"slb ended with status {self.process.returncode}:\n{self.log()}"
@@ -204,7 +201,10 @@ class Api:
             data = text.encode() if isinstance(text, str) else text
             command[1:1] = ["-H", "Expect:", "--data-binary", "@-"]
         done = subprocess.run(
-            self.lab.command(self.member, command), input=data or b"", capture_output=True, timeout=20
+            self.lab.command(self.member, command),
+            input=data or b"",
+            capture_output=True,
+            timeout=20,
         )
         assert done.returncode == 0, f"{method} {path}: {done.stderr.decode()}"
         return parse_answer(done.stdout)
@@ -294,7 +294,8 @@ class Traffic:
         return json.loads(done.stdout)
 
     def get(self, url, count, concurrency=50, timeout=60):
-        return self._ended("get", url, "--count", count, "--concurrency", concurrency, timeout=timeout)
+        counts = ["--count", count, "--concurrency", concurrency]
+        return self._ended("get", url, *counts, timeout=timeout)
 
     def udp(self, host, port, count=1, rounds=1, size=0):
         return self._ended(

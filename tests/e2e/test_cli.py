@@ -95,7 +95,8 @@ def test_a_second_server_is_refused(fresh_slb, lab):
     first = fresh_slb("--ipamRange", POOL)
     done = first.run(*[str(word) for word in first.command()[1:]])
     assert done.returncode == 1
-    first._is_up() or pytest.fail("the first server must not notice")
+    assert done.stderr
+    assert first.is_up(), "the first server must not notice"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,13 @@ def test_version(slb):
     assert version in done.stdout
 
 
-def test_port_and_listen(fresh_slb, lab):
+def test_listening_on_one_address_only(fresh_slb, lab):
     fresh_slb("--ipamRange", POOL, "--api-listen", "10.80.96.2")
     local = ["curl", "-sS", "-m", "2", "http://127.0.0.1:10001/healthz"]
     assert lab.run("node", local, check=False).returncode == 7  # refused
+
+
+def test_listening_on_another_port(fresh_slb, lab):
+    fresh_slb("--ipamRange", POOL, "--api-listen", "0.0.0.0", "--api-listen", "[::1]:10002")
+    other = ["curl", "-sSg", "-m", "2", "http://[::1]:10002/healthz"]
+    assert lab.run("node", other, check=False).returncode == 0

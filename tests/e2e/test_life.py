@@ -54,7 +54,7 @@ def test_a_crash_loses_nothing(fresh_slb, lab, backends, traffic):
         slb.start()
         assert stable(api.balancers()) == before
         rounds = held.now()["rounds"]
-        wait_for(lambda: held.now()["rounds"] > rounds + 5, "connections to go on after the restart")
+        wait_for(lambda: held.now()["rounds"] > rounds + 5, "connections to survive the restart")
         assert load.end()["errors"] == []
         assert held.end()["errors"] == []
 
@@ -110,7 +110,7 @@ def test_sysctls_are_set_logged_and_restored(fresh_slb, lab):
     changed = {name for name in during if name in before and during[name] != before[name]}
     assert changed
     for name in changed:
-        assert name in slb.log() or name.replace(".", "/") in slb.log(), f"{name} was set in silence"
+        assert re.search(re.escape(name).replace(r"\.", "[./]"), slb.log()), f"{name}: not logged"
     slb.stop()
     after = sysctls(lab)
     assert {name: after[name] for name in before} == before
@@ -128,7 +128,7 @@ def test_sysctls_are_restored_when_a_crash_came_between(fresh_slb, lab):
 
 LOG_LINES = {
     "text": r"(INFO|WARN|ERRO|DEBU)\[\d{4,}\] .+",
-    "logfmt": r'time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ level=(info|warn|error|debug) msg="([^"\\]|\\.)*"',
+    "logfmt": r'time=[-\dT:]{19}Z level=(info|warn|error|debug) msg="([^"\\]|\\.)*"',
     "json": r"\{.*\}",
 }
 
