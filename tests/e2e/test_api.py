@@ -227,7 +227,8 @@ def test_backends_that_are_refused(api, balancer, body, field):
 
 @pytest.mark.parametrize(("method", "path", "status"), ROUTES.values(), ids=ROUTES)
 def test_routes_that_are_refused(api, balancer, method, path, status):
-    body = GOOD if method in ("POST", "PUT", "PATCH") else None
+    bodies = {"POST": GOOD_BACKEND if path.endswith("/backend") else GOOD, "PATCH": {"port": 1}}
+    body = bodies.get(method)
     answer = api.ask(method, path, body, "--path-as-is")
     check_refused(api, answer, status)
     assert ("allow" in answer.headers) == (status == 405)
