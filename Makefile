@@ -45,7 +45,7 @@ UNIT_HELPERS := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
 UNIT_WRAP    := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup
 UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(B)/tests/unit/%)
 
-.PHONY: all help clean deps check demo test-unit test-bpf test-e2e test-vm format check-source
+.PHONY: all help clean deps check demo build-tests test-unit test-bpf test-e2e test-vm format check-source
 .DEFAULT_GOAL := all
 # Skeletons and library objects are kept between runs.
 .SECONDARY:
@@ -130,6 +130,8 @@ test-e2e: slb $(B)/slb-asan ## whole program in namespaces (root); T=name
 
 test-vm: slb ## on other kernels under qemu (root); K=kernel T=name
 	tests/run vm $(if $(K),-K $(K)) $(if $(T),-k $(T))
+
+build-tests: slb $(B)/slb-asan $(BPF_OBJECTS) $(UNIT_TESTS) ## build the program and all tests
 
 check: ## install, build and run every test; ends with "N passed, N failed[, N skipped]" (root)
 	tests/check
