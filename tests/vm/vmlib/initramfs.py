@@ -26,9 +26,10 @@ BUSYBOX = "/bin/busybox"
 APPLETS = "/usr/lib/busybox"
 DPKG_STATUS = "/var/lib/dpkg/status"
 
-# Parts of a taken directory that no guest needs.
+# Parts of Python's library that no guest needs.
+PYTHON = re.compile(r"/usr/lib/python3\.\d+")
 LEFT_OUT = re.compile(
-    r"/(test|tests|idlelib|tkinter|lib2to3|ensurepip|turtledemo|pydoc_data|distutils|config-3[^/]*)(/|$)|\.a$|\.o\.d$"
+    r"(test|idlelib|tkinter|lib2to3|ensurepip|turtledemo|pydoc_data|distutils|dist-packages|config-3.*|_?tkinter\..*)"
 )
 
 # Directories of a merged /usr: files are written under /usr, and these point there.
@@ -81,14 +82,14 @@ class Tree:
         source = pathlib.Path(source)
         target = pathlib.PurePosixPath(merged(target or source))
         info = source.lstat()
-        if LEFT_OUT.search(str(source)):
-            return
         if stat.S_ISLNK(info.st_mode):
             self._link(source, target)
         elif stat.S_ISDIR(info.st_mode):
             self.archive.directory(target)
+            python = PYTHON.match(str(source))
             for child in sorted(source.iterdir()):
-                self.add(child, target / child.name)
+                if not (python and LEFT_OUT.fullmatch(child.name)):
+                    self.add(child, target / child.name)
         elif stat.S_ISREG(info.st_mode):
             self._file(source, target, info)
 

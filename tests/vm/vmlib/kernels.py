@@ -26,7 +26,7 @@ from .cpio import Archive
 from .lock import locked
 
 WEEK_S = 7 * 24 * 3600
-BUILT = "built"
+SOURCES = "linux-source-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Kernel:
 
     @property
     def is_built(self):
-        return self.package == BUILT
+        return self.package.startswith(SOURCES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def image(name):
     """The kernel called `name`, fetched (or built) where the cache lacks it."""
     kernel = find(name)
     if kernel.is_built:
-        return _built(name)
+        return _built(kernel)
     top = CACHE / name
     with locked(top):
         current = top / "current"
@@ -92,12 +92,37 @@ def image(name):
         return _image_in(top / current.read_text().strip())
 
 
-def _built(name):
-    directory = CACHE / name / fragment_key()
-    with locked(CACHE / name):
+def _built(kernel):
+    top = CACHE / kernel.name
+    directory = top / fragment_key()
+    with locked(top):
         if not (directory / "version").exists():
-            subprocess.run([HERE / "build-nobpf", directory], stdout=sys.stderr, check=True)
+            apt = Apt(CACHE / "apt" / kernel.suite, kernel.suite)
+            trouble = apt.update()
+            with tempfile.TemporaryDirectory(dir=top, prefix=".new-") as work:
+                try:
+                    source = apt.download(kernel.package, pathlib.Path(work))
+                except VmError as error:
+                    raise VmError(f"{error}\n{trouble}".strip()) from None
+                _build(source, pathlib.Path(work) / "image")
+                _drop_others(top, keep=None)
+                (pathlib.Path(work) / "image").rename(directory)
     return _image_in(directory)
+
+
+def _build(source, directory):
+    print("vm: building the kernel without eBPF; this takes some minutes", file=sys.stderr)
+    if subprocess.run([HERE / "build-nobpf", source, directory], stdout=sys.stderr, check=False).returncode:
+        raise VmError("tests/vm/build-nobpf failed; what it said stands above")
+    with open(directory / "modules.cpio", "wb") as stream:
+        Archive(stream).close()
+
+
+def _drop_others(top, keep):
+    """Removes kernels that newer ones have replaced."""
+    for old in top.iterdir():
+        if old.is_dir() and old != keep and not old.name.startswith("."):
+            shutil.rmtree(old)
 
 
 def _image_in(directory):
@@ -121,9 +146,7 @@ def _refresh(kernel, top):
             _unpack(debs, version, work)
             (work / "image").rename(directory)
     (top / "current").write_text(version)
-    for old in top.iterdir():
-        if old.is_dir() and old != directory:
-            shutil.rmtree(old)
+    _drop_others(top, keep=directory)
 
 
 # --- Unpacking ------------------------------------------------------------------------------------

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Options and fixtures of the kernel matrix. `-K 5.10,6.1` names kernels; without it, all of tests/vm/kernels.
+
+A test that takes `kernel` runs once for each. A guest takes some seconds to boot, so tests that look at different sides
+of one run share it: see `once_per_kernel`.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from vmlib import CACHE, HERE, TOP, VmError, guest, kernels  # noqa: E402
+from vmlib.lock import locked  # noqa: E402
+
+NOT_BUILT = "kernel {} is not built here: `make test-vm K={}` builds it, in ten minutes of two processors"
+
+
+def pytest_addoption(parser):
+    parser.addoption("-K", action="append", dest="kernels", default=[], help="kernels, separated by commas")
+
+
+def pytest_generate_tests(metafunc):
+    if "kernel" not in metafunc.fixturenames:
+        return
+    asked = [name for option in metafunc.config.getoption("kernels") for name in option.split(",")]
+    for name in asked:
+        try:
+            kernels.find(name)
+        except VmError as error:
+            raise pytest.UsageError(str(error)) from None
+    parameters = []
+    for name, kernel in kernels.KERNELS.items():
+        if asked and name not in asked:
+            continue
+        wait = kernel.is_built and not asked and not kernels.is_cached(name)
+        skip = pytest.mark.skip(reason=NOT_BUILT.format(name, name))
+        parameters.append(pytest.param(name, marks=[skip] if wait else []))
+    metafunc.parametrize("kernel", parameters, scope="session")
+
+
+class Run:
+    """What became of a command in a guest."""
+
+    def __init__(self, status, output):
+        self.status = status
+        self.output = output
+
+    @property
+    def text(self):
+        return self.output.decode(errors="replace")
+
+
+@pytest.fixture(scope="session")
+def in_guest():
+    """in_guest(kernel, command, …) → Run. The output stands in the test's report when the test fails."""
+
+    def run(kernel, command, **options):
+        pieces = []
+        status = guest.run(kernel, command, pieces.append, **options)
+        answer = Run(status, b"".join(pieces))
+        print(answer.text)
+        return answer
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def once_per_kernel():
+    """once_per_kernel(kernel, make) → what make() returned the first time; a failure is kept and raised again."""
+    kept = {}
+
+    def get(kernel, make):
+        key = (kernel, make.__qualname__)
+        if key not in kept:
+            try:
+                kept[key] = (make(), None)
+            except Exception as error:  # pylint: disable=broad-except
+                kept[key] = (None, error)
+        value, error = kept[key]
+        if error:
+            raise error
+        return value
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def bpfload():
+    """The loader for guests, compiled."""
+    program, source = CACHE / "bpfload", HERE / "guest" / "bpfload.c"
+    with locked(CACHE / "probes"):
+        if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+            flags = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
+            subprocess.run(["gcc", *flags, "-o", f"{program}.new", source, "-lbpf"], check=True)
+            os.rename(f"{program}.new", program)
+    return program
+
+
+@pytest.fixture(scope="session")
+def probe_objects():
+    """Every probe built for both hooks; their folder."""
+    directory = CACHE / "probes"
+    machine = os.uname().machine
+    with locked(directory):
+        for source in (HERE / "probes").glob("*.bpf.c"):
+            name = source.name.removesuffix(".bpf.c")
+            cpu = "v3" if name == "atomic_fetch" else "v2"
+            for hook in ("xdp", "tc"):
+                flags = ["-target", "bpf", f"-mcpu={cpu}", *"-O2 -g -Wall -Wextra -Werror -Wno-unused-parameter".split()]
+                includes = [f"-I/usr/include/{machine}-linux-gnu"]
+                out = directory / f"{name}_{hook}.bpf.o"
+                subprocess.run(
+                    ["clang", *flags, *includes, f"-DHOOK_{hook.upper()}", "-c", "-o", out, source], check=True
+                )
+                subprocess.run(["llvm-strip", "-g", out], check=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def product_objects():
+    """The folder of slb's own eBPF objects."""
+    return TOP / "build" / "bpf"

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every kernel of the matrix boots, and is what the design says of it: what eBPF, IPVS and netfilter it has.
+
+guest/facts.py finds the facts by doing. Should a newer package change one of them, this says so before a datapath fails on it.
+"""
+
+import json
+
+import pytest
+
+from vmlib import HERE
+
+# What every kernel must do.
+EVERYWHERE = [
+    *("ipvs_rr", "ipvs_wrr", "ipvs_sh", "ipvs_mh", "ipvs_lc", "ipvs_v6"),
+    *("nft_masquerade", "iptables_masquerade", "ip6tables_masquerade"),
+    *("veth", "dummy", "bridge", "vlan", "macvlan", "tun", "pktgen"),
+]
+
+# In the order of the table's columns: 5.10, 6.1, 6.12, newest, nobpf.
+COLUMNS = ("5.10", "6.1", "6.12", "newest", "nobpf")
+DIFFERENT = {
+    "bpf": (True, True, True, True, "ENOSYS"),
+    "ringbuf": (True, True, True, True, "ENOSYS"),
+    "btf": (True, True, True, True, False),
+    "atomic_fetch": ("EINVAL", True, True, True, "ENOSYS"),
+    "frags": ("EINVAL", True, True, True, "ENOSYS"),
+    "tcx": ("EINVAL", "EINVAL", True, True, "ENOSYS"),
+    # Maps count against RLIMIT_MEMLOCK before 5.11.
+    "small_memlock": ("EPERM", True, True, True, "ENOSYS"),
+}
+
+
+@pytest.fixture
+def facts(kernel, in_guest, once_per_kernel):
+    def ask():
+        run = in_guest(kernel, ["python3", "/root/facts.py"], files=[(HERE / "guest/facts.py", "/root/facts.py")])
+        assert run.status == 0, run.text
+        return json.loads(run.text.splitlines()[-1])
+
+    return once_per_kernel(kernel, ask)
+
+
+def test_boots(kernel, facts):
+    if kernel not in ("newest", "nobpf"):
+        assert facts["release"].startswith(kernel + ".")
+
+
+@pytest.mark.parametrize("fact", EVERYWHERE)
+def test_everywhere(facts, fact):
+    assert facts[fact] is True
+
+
+@pytest.mark.parametrize("fact", DIFFERENT)
+def test_different(kernel, facts, fact):
+    assert facts[fact] == DIFFERENT[fact][COLUMNS.index(kernel)]
