@@ -16,30 +16,35 @@ sys.path.insert(0, os.path.dirname(__file__))
 from vmlib import CACHE, HERE, TOP, VmError, guest, kernels  # noqa: E402
 from vmlib.lock import locked  # noqa: E402
 
-NOT_BUILT = "kernel {} is not built here: `make test-vm K={}` builds it, in ten minutes of two processors"
-
-
 def pytest_addoption(parser):
     parser.addoption("-K", action="append", dest="kernels", default=[], help="kernels, separated by commas")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "needs_bpf: runs on kernels that have eBPF only")
+    asked = [name for option in config.getoption("kernels") for name in option.split(",")]
+    try:
+        chosen = [kernels.find(name) for name in asked]
+    except VmError as error:
+        raise pytest.UsageError(str(error)) from None
+    # What must be built first, and takes minutes, is run when asked for or when it is there.
+    config.chosen_kernels = chosen or [
+        kernel for kernel in kernels.KERNELS.values() if not kernel.is_built or kernels.is_cached(kernel.name)
+    ]
 
 
 def pytest_generate_tests(metafunc):
     if "kernel" not in metafunc.fixturenames:
         return
-    asked = [name for option in metafunc.config.getoption("kernels") for name in option.split(",")]
-    for name in asked:
-        try:
-            kernels.find(name)
-        except VmError as error:
-            raise pytest.UsageError(str(error)) from None
-    parameters = []
-    for name, kernel in kernels.KERNELS.items():
-        if asked and name not in asked:
-            continue
-        wait = kernel.is_built and not asked and not kernels.is_cached(name)
-        skip = pytest.mark.skip(reason=NOT_BUILT.format(name, name))
-        parameters.append(pytest.param(name, marks=[skip] if wait else []))
-    metafunc.parametrize("kernel", parameters, scope="session")
+    needs_bpf = metafunc.definition.get_closest_marker("needs_bpf")
+    names = [kernel.name for kernel in metafunc.config.chosen_kernels if kernel.has_bpf or not needs_bpf]
+    metafunc.parametrize("kernel", names, scope="session")
+
+
+@pytest.fixture(scope="session")
+def any_kernel(request):
+    """For what does not depend on the kernel: the first of those chosen."""
+    return request.config.chosen_kernels[0].name
 
 
 class Run:

@@ -5,7 +5,7 @@ import pytest
 
 from vmlib import HERE
 
-WITHOUT_BPF = ("nobpf",)
+pytestmark = pytest.mark.needs_bpf
 
 EXPECTED = {
     "run_xdp": "10.77.0.2:8080 right",
@@ -20,9 +20,6 @@ EXPECTED = {
 
 @pytest.fixture
 def attached(kernel, in_guest, once_per_kernel, bpfload, probe_objects):
-    if kernel in WITHOUT_BPF:
-        pytest.skip(f"{kernel} has no eBPF")
-
     def attach():
         guest_files = [(HERE / "guest" / name, f"/root/{name}") for name in ("attach.sh", "packet.py")]
         files = [*guest_files, (bpfload, "/root/bpfload"), (probe_objects, "/root/probes")]

@@ -11,7 +11,7 @@ import pytest
 
 from vmlib import HERE, TOP
 
-WITHOUT_BPF = ("nobpf",)
+pytestmark = pytest.mark.needs_bpf
 # Room for a preallocated map of two million entries.
 MEMORY_MB = 1024
 
@@ -57,9 +57,6 @@ class Loaded:
 
 @pytest.fixture
 def loaded(kernel, in_guest, once_per_kernel, bpfload, probe_objects, product_objects):
-    if kernel in WITHOUT_BPF:
-        pytest.skip(f"{kernel} has no eBPF")
-
     def load():
         files = [(bpfload, "/root/bpfload"), (probe_objects, "/root/probes")]
         files += [(product_objects, "/root/objects")] if product_objects.is_dir() else []

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from . import VmError, initramfs, kernels
+from . import HERE, VmError, initramfs, kernels
 
 QEMU = "qemu-system-x86_64"
 # cx16 off: `-cpu max` was seen to panic now and then in the slab allocator, this never. rdrand: the guest has random
@@ -23,6 +23,7 @@ CPU = "Nehalem,-cx16,+rdrand"
 KERNEL_COMMAND_LINE = (
     "console=ttyS0 quiet panic=-1 reboot=t rdinit=/init tsc=reliable no_timer_check mitigations=off random.trust_cpu=on"
 )
+WITHOUT_BPF = HERE / "guest" / "without_bpf.py"
 BOOT_TIMEOUT_S = 90
 TIMED_OUT = 124
 
@@ -59,6 +60,9 @@ def run(name, command, write, files=(), memory_mb=512, cpus=1, timeout_s=120, ap
     124 says that time was up. A boot that dies before the command is tried once more, the command never.
     """
     image = kernels.image(name)
+    if kernels.find(name).without_bpf:
+        command = ["python3", f"/vm/{WITHOUT_BPF.name}", *command]
+        files = [*files, (WITHOUT_BPF, f"/vm/{WITHOUT_BPF.name}")]
     base, present = initramfs.base()
     nonce = secrets.token_hex(8)
     last = initramfs.run_archive(command, files, present, nonce)

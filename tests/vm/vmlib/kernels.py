@@ -34,6 +34,21 @@ class Kernel:
     name: str
     suite: str
     package: str
+    option: str = ""
+
+    @property
+    def without_bpf(self):
+        """What runs there is refused bpf(2), which the kernel itself has."""
+        return self.option == "without-bpf"
+
+    @property
+    def has_bpf(self):
+        return not (self.without_bpf or self.is_built)
+
+    @property
+    def folder(self):
+        """Where the cache keeps it; names that share a package share the folder."""
+        return CACHE / (self.name if self.is_built else f"kernel-{self.suite}")
 
     @property
     def is_built(self):
@@ -69,8 +84,8 @@ def fragment_key():
 def is_cached(name):
     kernel = find(name)
     if kernel.is_built:
-        return (CACHE / name / fragment_key() / "version").exists()
-    return (CACHE / name / "current").exists()
+        return (kernel.folder / fragment_key() / "version").exists()
+    return (kernel.folder / "current").exists()
 
 
 def image(name):
@@ -78,7 +93,7 @@ def image(name):
     kernel = find(name)
     if kernel.is_built:
         return _built(kernel)
-    top = CACHE / name
+    top = kernel.folder
     with locked(top):
         current = top / "current"
         stale = not current.exists() or time.time() - current.stat().st_mtime > WEEK_S
@@ -93,7 +108,7 @@ def image(name):
 
 
 def _built(kernel):
-    top = CACHE / kernel.name
+    top = kernel.folder
     directory = top / fragment_key()
     with locked(top):
         if not (directory / "version").exists():
