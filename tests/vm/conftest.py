@@ -5,6 +5,7 @@ A test that takes `kernel` runs once for each. A guest takes some seconds to boo
 of one run share it: see `once_per_kernel`.
 """
 
+import concurrent.futures
 import os
 import subprocess
 import sys
@@ -59,38 +60,32 @@ class Run:
         return self.output.decode(errors="replace")
 
 
-@pytest.fixture(scope="session")
-def in_guest():
-    """in_guest(kernel, command, …) → Run. The output stands in the test's report when the test fails."""
-
-    def run(kernel, command, **options):
-        pieces = []
-        status = guest.run(kernel, command, pieces.append, **options)
-        answer = Run(status, b"".join(pieces))
-        print(answer.text)
-        return answer
-
-    return run
+def in_guest(kernel, command, **options):
+    """Runs a command in a guest; returns the Run. For whoever is called by once_per_kernel."""
+    pieces = []
+    status = guest.run(kernel, command, pieces.append, **options)
+    return Run(status, b"".join(pieces))
 
 
 @pytest.fixture(scope="session")
-def once_per_kernel():
-    """once_per_kernel(kernel, make) → what make() returned the first time; a failure is kept and raised again."""
-    kept = {}
+def once_per_kernel(request):
+    """once_per_kernel(fixture, kernel, make) → make(kernel), which is called once for each kernel.
 
-    def get(kernel, make):
-        key = (kernel, make.__qualname__)
-        if key not in kept:
-            try:
-                kept[key] = (make(), None)
-            except Exception as error:  # pylint: disable=broad-except
-                kept[key] = (None, error)
-        value, error = kept[key]
-        if error:
-            raise error
-        return value
+    The first call starts them all, as many at a time as there are processors: a guest keeps one busy. Only kernels for
+    which a selected test uses the fixture are started.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    begun = {}
 
-    return get
+    def get(fixture, kernel, make):
+        if fixture not in begun:
+            items = [item for item in request.session.items if fixture in item.fixturenames]
+            wanted = dict.fromkeys(item.callspec.params["kernel"] for item in items)
+            begun[fixture] = {name: pool.submit(make, name) for name in wanted}
+        return begun[fixture][kernel].result()
+
+    yield get
+    pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="session")

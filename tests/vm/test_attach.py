@@ -3,6 +3,7 @@
 
 import pytest
 
+from conftest import in_guest
 from vmlib import HERE
 
 pytestmark = pytest.mark.needs_bpf
@@ -19,20 +20,21 @@ EXPECTED = {
 
 
 @pytest.fixture
-def attached(kernel, in_guest, once_per_kernel, bpfload, probe_objects):
-    def attach():
-        guest_files = [(HERE / "guest" / name, f"/root/{name}") for name in ("attach.sh", "packet.py")]
-        files = [*guest_files, (bpfload, "/root/bpfload"), (probe_objects, "/root/probes")]
-        run = in_guest(kernel, ["bash", "/root/attach.sh"], files=files)
-        assert run.status == 0
-        return dict(line.split(" ", 1) for line in run.text.splitlines() if " " in line)
+def attached(kernel, once_per_kernel, bpfload, probe_objects):
+    def attach(name):
+        files = [(HERE / "guest" / script, f"/root/{script}") for script in ("attach.sh", "packet.py")]
+        files += [(bpfload, "/root/bpfload"), (probe_objects, "/root/probes")]
+        run = in_guest(name, ["bash", "/root/attach.sh"], files=files)
+        assert run.status == 0, run.text
+        answers = dict(line.split(" ", 1) for line in run.text.splitlines() if " " in line)
+        return answers | {"all": run.text}
 
-    return once_per_kernel(kernel, attach)
+    return once_per_kernel("attached", kernel, attach)
 
 
 @pytest.mark.parametrize("what", EXPECTED)
 def test_attached(attached, what):
-    assert attached.get(what) == EXPECTED[what]
+    assert attached.get(what) == EXPECTED[what], attached["all"]
 
 
 def test_tc_keeps_large_segments(attached):

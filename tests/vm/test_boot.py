@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from conftest import in_guest
 from vmlib import HERE, kernels
 
 # What every kernel must do.
@@ -31,14 +32,15 @@ DIFFERENT = {
 }
 
 
-@pytest.fixture
-def facts(kernel, in_guest, once_per_kernel):
-    def ask():
-        run = in_guest(kernel, ["python3", "/root/facts.py"], files=[(HERE / "guest/facts.py", "/root/facts.py")])
-        assert run.status == 0, run.text
-        return json.loads(run.text.splitlines()[-1])
+def ask(kernel):
+    run = in_guest(kernel, ["python3", "/root/facts.py"], files=[(HERE / "guest/facts.py", "/root/facts.py")])
+    assert run.status == 0, run.text
+    return json.loads(run.text.splitlines()[-1])
 
-    return once_per_kernel(kernel, ask)
+
+@pytest.fixture
+def facts(kernel, once_per_kernel):
+    return once_per_kernel("facts", kernel, ask)
 
 
 def test_boots(kernel, facts):

@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from conftest import in_guest
 from vmlib import HERE, TOP
 
 pytestmark = pytest.mark.needs_bpf
@@ -56,14 +57,14 @@ class Loaded:
 
 
 @pytest.fixture
-def loaded(kernel, in_guest, once_per_kernel, bpfload, probe_objects, product_objects):
-    def load():
+def loaded(kernel, once_per_kernel, bpfload, probe_objects, product_objects):
+    def load(name):
         files = [(bpfload, "/root/bpfload"), (probe_objects, "/root/probes")]
         files += [(product_objects, "/root/objects")] if product_objects.is_dir() else []
         command = ["bash", "-c", "shopt -s nullglob; ./bpfload probes/*.bpf.o objects/*.bpf.o"]
-        return Loaded(in_guest(kernel, command, files=files, memory_mb=MEMORY_MB).text)
+        return Loaded(in_guest(name, command, files=files, memory_mb=MEMORY_MB).text)
 
-    return once_per_kernel(kernel, load)
+    return once_per_kernel("loaded", kernel, load)
 
 
 @pytest.mark.parametrize("hook", ("xdp", "tc"))

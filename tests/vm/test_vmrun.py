@@ -47,6 +47,16 @@ def test_ends_what_takes_too_long(vmrun):
     assert seconds < 60
 
 
+def test_output_comes_at_once(any_kernel):
+    """What a command has said is passed on while it runs."""
+    words = [HERE / "vmrun", "-K", any_kernel, "--", "sh", "-c", "echo '<a'; echo b; sleep 1000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout.readline() == b"<a\n"
+        assert process.stdout.readline() == b"b\n"
+        process.terminate()
+        assert process.wait(timeout=10) == 130
+
+
 def test_tries_a_dead_boot_once_more(vmrun):
     answer, _ = vmrun("--append", "rdinit=/nowhere", "--", "true")
     assert answer.returncode == 125

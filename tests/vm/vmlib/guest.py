@@ -98,8 +98,7 @@ class Reader:
         self.fd = fd
         self.start = f"<<start {nonce}>>\n".encode()
         self.exit = re.compile(rb"<<exit %s (\d+)>>" % nonce.encode())
-        # As much of the end as could be the beginning of a mark is held back.
-        self.hold = len(f"<<exit {nonce} 255>>")
+        self.exit_prefix = f"<<exit {nonce} ".encode()
         self.write = write
         self.console = console
         self.data = b""
@@ -126,11 +125,22 @@ class Reader:
         self.data = self.data.split(self.start, 1)[1]
         return self._command_status(time.monotonic() + timeout_s)
 
+    def _pass_on(self):
+        """Writes all but an end that could be the beginning of a mark, the status and brackets of which may be missing."""
+        size = len(self.data)
+        held = size
+        for start in range(max(0, size - len(self.exit_prefix) - len("255>>")), size):
+            end = self.data[start:]
+            if end.startswith(self.exit_prefix) or self.exit_prefix.startswith(end):
+                held = start
+                break
+        if held:
+            self.write(self.data[:held])
+            self.data = self.data[held:]
+
     def _command_status(self, deadline):
         while not (mark := self.exit.search(self.data)):
-            if len(self.data) > self.hold:
-                self.write(self.data[: -self.hold])
-                self.data = self.data[-self.hold :]
+            self._pass_on()
             if not self._more(deadline):
                 self.write(self.data)
                 if time.monotonic() < deadline:
