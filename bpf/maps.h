@@ -67,6 +67,7 @@ struct {
  * when it gives out its id. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE); /* the daemon writes one member by mmap */
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct slb_backend_state);
