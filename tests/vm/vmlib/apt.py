@@ -39,15 +39,10 @@ def mirrors():
     """This machine's mirror, and its mirror of security updates or None, as its apt sources name them."""
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)', open("/etc/os-release").read(), re.MULTILINE))
     codename = release.get("VERSION_CODENAME", "")
-    answer = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    # Names all sources, in whichever form and file they are written, and needs no lists.
+    answer = subprocess.run(["apt-get", "update", "--print-uris"], capture_output=True, text=True, check=False)
     found = {}
-    for line in answer.stdout.splitlines():
-        uri, _, suite = line.partition(" ")
+    for uri, suite in re.findall(r"^'(\S+)/dists/(\S+)/InRelease'", answer.stdout, re.MULTILINE):
         found.setdefault(suite, uri)
     # Some machines name the suite by its role, "stable".
     main = found.get(codename) or found.get("stable")

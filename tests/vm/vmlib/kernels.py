@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The kernels of tests/vm/kernels: fetched, unpacked and kept in the cache, one folder per version.
 
-A folder holds `kernel` (what qemu boots), `modules.cpio`, `config` and `version`. The kernel is the ELF file out of the bzImage where
+A folder holds `kernel` (what qemu boots), `modules.cpio` and `version`. The kernel is the ELF file out of the bzImage where
 it can be started by PVH, which saves a guest the unpacking; else the bzImage. A fetched kernel is used for a week before
 the mirror is asked for a newer one, and for longer where the mirror does not answer.
 """
@@ -167,11 +167,20 @@ def _refresh(kernel, top):
 # --- Unpacking ------------------------------------------------------------------------------------
 
 
+# The second of lz4 is its older format, which kernels are packed in.
+PACKERS = (
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x02\x21\x4c\x18", "lz4"),
+)
+
+
 def _decompressed(name, data):
     """A module's or a kernel's bytes, by its first bytes rather than its name."""
     if data.startswith(b"\xfd7zXZ"):
         return lzma.LZMADecompressor().decompress(data)
-    for magic, program in ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x1f\x8b", "gzip"), (b"\x04\x22\x4d\x18", "lz4")):
+    for magic, program in PACKERS:
         if data.startswith(magic):
             if not shutil.which(program):
                 raise VmError(f"{name} is packed with {program}, which is not installed; run `make deps`")
@@ -210,8 +219,6 @@ def _unpack(debs, version, work):
                 if base.startswith("vmlinuz"):
                     bzimage = archive.extractfile(member).read()
                     (out / "kernel").write_bytes(elf_kernel(bzimage) or bzimage)
-                elif base.startswith("config-") or (base == "config" and version in name):
-                    (out / "config").write_bytes(archive.extractfile(member).read())
                 elif match := re.search(r"/kernel/(.*/)?([^/]+)\.ko(\.\w+)?$", name):
                     modules[match[2].replace("-", "_")] = (match[1], match[2], archive.extractfile(member).read())
                 elif base in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
