@@ -86,6 +86,8 @@ static const char *const wrong[][2] = {
 	{ BASE " --port -1", "not '-1'" },
 	{ BASE " --port 080", "not '080'" },
 	{ BASE " --adapter eth1", "given twice" },
+	{ "--arp --adapter eth0 --ipamRange 10.0.0.9-10.0.0.1", "--ipamRange" },
+	{ BASE " --api-listen nowhere", "--api-listen" },
 	{ BASE " --datapath fast", "auto, xdp, xdp-generic, tc or ipvs" },
 	{ BASE " --state-dir relative", "absolute path" },
 	{ BASE " --snat-addresses 10.0.0.2,x", "'x'" },

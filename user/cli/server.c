@@ -26,6 +26,7 @@
 #include "cli/server_options.h"
 #include "core/core.h"
 #include "core/ipam.h"
+#include "core/ipam_pool.h"
 #include "datapath/ebpf.h"
 #include "lib/log.h"
 #include "net/net.h"
@@ -145,22 +146,42 @@ static void stop_store(struct node *node)
 	store_close(node->store);
 }
 
+static void log_sysctl(void *arg, const char *name, const char *former, const char *given)
+{
+	(void)arg;
+	log_info("Set the kernel setting %s to %s (it was %s)", name, given, former);
+}
+
+/* Is there anything for slb to do with this family? */
+static bool has_range_of(const struct server_options *options, int family)
+{
+	struct ipam_pool pool;
+	struct errbuf ignored;
+	bool has;
+
+	if (ipam_pool_parse(options->ipam_range, &pool, &ignored) < 0)
+		return false;
+	has = ipam_pool_size(&pool, family) > 0;
+	ipam_pool_free(&pool);
+	return has;
+}
+
 static int start_sysctl(struct node *node, struct errbuf *err)
 {
-	bool changed;
 	int r = sysctl_open(node->options->state_dir, &node->sysctl, err);
 
-	if (r < 0)
-		return r;
-	r = sysctl_enable_forwarding(node->sysctl, AF_INET, &changed, err);
-	if (r < 0)
-		return r;
-	log_info("Enabled IPv4 Forwarding in the kernel");
-	r = sysctl_enable_forwarding(node->sysctl, AF_INET6, &changed, err);
-	if (r == -ENOENT)
-		return 0; /* a kernel without IPv6 */
+	if (r == 0 && has_range_of(node->options, AF_INET)) {
+		r = sysctl_enable_forwarding(node->sysctl, AF_INET, NULL, err);
+		if (r == 0)
+			log_info("Enabled IPv4 Forwarding in the kernel");
+	}
+	if (r == 0 && has_range_of(node->options, AF_INET6)) {
+		r = sysctl_enable_forwarding(node->sysctl, AF_INET6, NULL, err);
+		if (r == 0)
+			log_info("Enabled IPv6 Forwarding in the kernel");
+	}
 	if (r == 0)
-		log_info("Enabled IPv6 Forwarding in the kernel");
+		sysctl_each(node->sysctl, log_sysctl, NULL);
 	return r;
 }
 

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/listen.h"
+#include "core/ipam_pool.h"
+
 typedef int option_set(struct server_options *options, const char *value, struct errbuf *err);
 
 struct option_spec {
@@ -64,7 +67,12 @@ static int set_adapter(struct server_options *options, const char *value, struct
 
 static int set_ipam_range(struct server_options *options, const char *value, struct errbuf *err)
 {
-	(void)err;
+	struct ipam_pool pool;
+	int r = ipam_pool_parse(value, &pool, err);
+
+	if (r < 0)
+		return errbuf_prefix(err, r, "--ipamRange");
+	ipam_pool_free(&pool);
 	options->ipam_range = value;
 	return 0;
 }
@@ -81,6 +89,11 @@ static int set_port(struct server_options *options, const char *value, struct er
 
 static int set_api_listen(struct server_options *options, const char *value, struct errbuf *err)
 {
+	struct sockaddr_storage ignored;
+	int r = listen_parse(value, API_PORT_DEFAULT, &ignored, err);
+
+	if (r < 0)
+		return errbuf_prefix(err, r, "--api-listen");
 	if (options->api_listen_count == LIST_MAX)
 		return errbuf_set(err, -EINVAL, "--api-listen can be given %d times at the most",
 				  LIST_MAX);

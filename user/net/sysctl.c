@@ -407,6 +407,16 @@ static int keep_router_advertisements(struct sysctl *sysctl, struct errbuf *err)
 	return error;
 }
 
+void sysctl_each(const struct sysctl *sysctl,
+		 void (*found)(void *arg, const char *name, const char *former, const char *given),
+		 void *arg)
+{
+	const struct setting *setting;
+
+	DL_FOREACH (sysctl->settings, setting)
+		found(arg, setting->name, setting->former, setting->given);
+}
+
 int sysctl_enable_forwarding(struct sysctl *sysctl, int family, bool *ret_changed,
 			     struct errbuf *err)
 {

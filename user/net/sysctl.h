@@ -39,6 +39,12 @@ int sysctl_set(struct sysctl *sysctl, const char *name, const char *value, bool 
 /* Reads a setting (without its newline) into text. -ENOENT, -ENOSPC when text is too short. */
 int sysctl_get(const char *name, char *text, size_t size, struct errbuf *err);
 
+/* Calls found for every setting that slb has changed, in this run or an earlier one, in order of
+ * the change. Names are with '/' as below /proc/sys; all strings are borrowed for the call. */
+void sysctl_each(const struct sysctl *sysctl,
+		 void (*found)(void *arg, const char *name, const char *former, const char *given),
+		 void *arg);
+
 /* Told for every setting that was not restored. `reason` is a sentence, borrowed for the call. */
 typedef void sysctl_note_cb(void *arg, const char *reason);
 
