@@ -280,6 +280,40 @@ static void a_foreign_program_means_tc(void **state)
 	assert_string_equal(lab.dp->ops->name, "xdp");
 }
 
+/* True when the device's XDP programs (libxdp's own view) are so many of these names. */
+static bool has_programs(int ours, int others)
+{
+	return ebpf_lab_run("s=$(xdp-loader status dp0); "
+			    "test $(echo \"$s\" | grep -c slb_xdp) = %d && "
+			    "test $(echo \"$s\" | grep -c xdpfilt) = %d",
+			    ours, others) == 0;
+}
+
+/* Where the kernel has extension programs, slb lives beside others behind libxdp's dispatcher. */
+static void a_dispatcher_is_shared(void **state)
+{
+	struct load_balancer *lb = ebpf_lab_balancer(AF_INET, 1, 1);
+
+	(void)state;
+	ebpf_lab_run("mount -t bpf bpf /sys/fs/bpf"); /* libxdp pins there */
+	ebpf_lab_run("xdp-loader load -m native dp0 /usr/lib/*/bpf/xdpfilt_alw_all.o");
+	if (ebpf_lab_run("xdp-loader status dp0 | grep -q xdp_dispatcher") != 0) {
+		ebpf_lab_run("ip link set dev dp0 xdp off");
+		ebpf_lab_run("umount /sys/fs/bpf");
+		ebpf_lab_free(lb);
+		print_message("no extension programs on this kernel: no dispatcher\n");
+		skip();
+	}
+	live_and_die(lb);
+	assert_true(has_programs(1, 1));
+	assert_ok(ebpf_lab_open(&lab, EBPF_HOOK_AUTO, &err));
+	assert_true(has_programs(1, 1)); /* ours replaced, the other left alone */
+	ebpf_lab_close(&lab, false);
+	assert_true(has_programs(0, 1));
+	ebpf_lab_run("xdp-loader unload dp0 --all; umount /sys/fs/bpf");
+	ebpf_lab_free(lb);
+}
+
 static void forced_hooks_are_kept_to(void **state)
 {
 	struct ebpf_uplink_info uplink;
@@ -513,6 +547,7 @@ int main(void)
 		LAB_TEST(purge_leaves_nothing),
 		LAB_TEST(what_others_remove_is_repaired),
 		LAB_TEST(a_foreign_program_means_tc),
+		LAB_TEST(a_dispatcher_is_shared),
 		LAB_TEST(forced_hooks_are_kept_to),
 		LAB_TEST(uplinks_follow_routes),
 		LAB_TEST(a_neighbours_new_mac_makes_a_new_generation),

@@ -195,32 +195,31 @@ static int attach_by_libxdp(struct ebpf_programs *programs, int ifindex, enum xd
 	return 0;
 }
 
-/* Removes our programs from a dispatcher, but the one to keep (by id; 0 = none). */
-static void detach_from_dispatcher(struct xdp_multiprog *on_device, int ifindex, uint32_t config_id,
-				   uint32_t keep_id)
+/* Removes those of our programs that were behind the dispatcher when it was looked at. */
+static void detach_from_dispatcher(struct xdp_multiprog *on_device, int ifindex, uint32_t config_id)
 {
 	struct xdp_program *program = NULL;
 
 	while ((program = xdp_multiprog__next_prog(program, on_device)))
-		if (xdp_program__id(program) != keep_id &&
-		    is_ours(xdp_program__fd(program), config_id, XDP_PROGRAM_NAME))
+		if (is_ours(xdp_program__fd(program), config_id, XDP_PROGRAM_NAME))
 			xdp_program__detach(program, ifindex, xdp_multiprog__attach_mode(on_device),
 					    0);
 }
 
-/* With a dispatcher on the device: the new program first, then the old ones go. */
+/* With a dispatcher on the device: the new program first, then the old ones go. A dispatcher of
+ * another mode must go first; it does when only ours were behind it. */
 static int attach_beside(struct ebpf_programs *programs, struct xdp_multiprog *before, int ifindex,
 			 enum xdp_attach_mode mode, struct errbuf *err)
 {
-	int r = attach_by_libxdp(programs, ifindex, mode, err);
-	struct xdp_program *program = NULL;
+	bool other_mode = xdp_multiprog__attach_mode(before) != mode;
+	int r;
 
-	if (r < 0)
-		return r;
-	while ((program = xdp_multiprog__next_prog(program, before)))
-		if (is_ours(xdp_program__fd(program), programs->maps->config_id, XDP_PROGRAM_NAME))
-			xdp_program__detach(program, ifindex, mode, 0);
-	return 0;
+	if (other_mode)
+		detach_from_dispatcher(before, ifindex, programs->maps->config_id);
+	r = attach_by_libxdp(programs, ifindex, mode, err);
+	if (r == 0 && !other_mode)
+		detach_from_dispatcher(before, ifindex, programs->maps->config_id);
+	return r;
 }
 
 int ebpf_xdp_attach(struct ebpf_programs *programs, int ifindex, enum ebpf_xdp_mode wanted,
@@ -269,7 +268,7 @@ void ebpf_xdp_detach(int ifindex, uint32_t config_id)
 	if (!on_device)
 		return;
 	if (!xdp_multiprog__is_legacy(on_device)) {
-		detach_from_dispatcher(on_device, ifindex, config_id, 0);
+		detach_from_dispatcher(on_device, ifindex, config_id);
 	} else {
 		int fd = xdp_program__fd(xdp_multiprog__main_prog(on_device));
 		LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = fd);
