@@ -36,9 +36,10 @@ struct plan {
 	struct backend_plan *backends; /* lb->backend_count */
 	struct schedule_entry *entries;
 	size_t entry_count;
-	int schedule_fd; /* -1: the one in the map is right */
-	int schedule_before_fd;
-	bool look_again; /* flows must look at their backends again */
+	int schedule_fd;        /* -1: the one in the map is right */
+	int schedule_before_fd; /* for undoing; -1: not needed, or there was none */
+	size_t staying;         /* backends that the service has already */
+	bool look_again;        /* flows must look at their backends again */
 };
 
 int ebpf_services_open(const struct ebpf_services_config *config, struct ebpf_services **ret,
@@ -285,14 +286,22 @@ static bool same_entries(const struct plan *plan)
 	return true;
 }
 
+static bool service_changes(const struct plan *plan)
+{
+	return memcmp(&plan->service_value, &plan->service->written, sizeof(plan->service_value)) !=
+	       0;
+}
+
 static int plan_schedule(struct plan *plan, struct errbuf *err)
 {
 	uint32_t *slots, *values, count;
 	int r;
 
-	plan->schedule_before_fd = open_schedule(plan->services, plan->service->id);
-	if (plan->schedule_before_fd >= 0 && same_entries(plan))
+	if (same_entries(plan))
 		return 0;
+	/* Looking is not free: up to 6.7 it waits as an update does. */
+	if (!plan->service_is_new && (!plan->service->schedule_known || service_changes(plan)))
+		plan->schedule_before_fd = open_schedule(plan->services, plan->service->id);
 	r = schedule_build(plan->lb->scheduler, plan->entries, plan->entry_count, &slots, &count);
 	if (r < 0)
 		return errbuf_set(err, r, "out of memory");
@@ -329,6 +338,8 @@ static void undo_backends(struct plan *plan)
 	}
 }
 
+/* The kernel waits here until no program uses the former inner map: a grace period of RCU, some 15
+ * ms. */
 static int put_schedule(const struct plan *plan, int fd)
 {
 	int outer = plan->services->config.maps->fd[EBPF_MAP_SCHEDULES];
@@ -336,6 +347,16 @@ static int put_schedule(const struct plan *plan, int fd)
 	if (fd < 0)
 		return bpf_map_delete_elem(outer, &plan->service->id) < 0 ? -errno : 0;
 	return bpf_map_update_elem(outer, &plan->service->id, &fd, BPF_ANY) < 0 ? -errno : 0;
+}
+
+static void undo_schedule(const struct plan *plan)
+{
+	if (plan->schedule_fd < 0)
+		return;
+	if (plan->service_is_new || plan->schedule_before_fd >= 0)
+		put_schedule(plan, plan->schedule_before_fd);
+	else /* the service was not there at all, so nobody goes by it */
+		plan->service->schedule_known = false;
 }
 
 static int commit_backends(struct plan *plan, struct errbuf *err)
@@ -364,8 +385,7 @@ static int commit_service(struct plan *plan, struct errbuf *err)
 	struct service_record *service = plan->service;
 	int r;
 
-	if (memcmp(&plan->service_value, &service->written, sizeof(service->written)) == 0 &&
-	    record_service_is_present(plan->services, service))
+	if (!service_changes(plan) && record_service_is_present(plan->services, service))
 		return 0;
 	r = record_write_service(plan->services, service, &plan->service_value);
 	if (r == -E2BIG)
@@ -391,8 +411,7 @@ static int commit(struct plan *plan, struct errbuf *err)
 	}
 	r = commit_service(plan, err);
 	if (r < 0) {
-		if (plan->schedule_fd >= 0)
-			put_schedule(plan, plan->schedule_before_fd);
+		undo_schedule(plan);
 		undo_backends(plan);
 	}
 	return r;
