@@ -23,9 +23,8 @@
 #define CHUNK          2048u
 #define CHUNK_PAUSE_MS 20   /* 100,000 entries a second */
 #define PASS_LEAST_MS  1000 /* from one pass's beginning to the next one's */
-#define PASS_EMPTY_MS                                                              \
-	4000 /* when there is nothing at all to do: even empty buckets cost a look \
-	      */
+/* When there is nothing at all to do: even empty buckets cost a look. */
+#define PASS_EMPTY_MS   4000
 #define ORPHAN_SAMPLE   64u
 #define ORPHAN_IDLE_S   2u
 #define KEY_BYTES_MAX   sizeof(struct slb_flow_key6)
