@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alloc_fault.h"
+
 #define DOUBLES_OF(pointer, member) \
 	((struct doubles *)((char *)(pointer)-offsetof(struct doubles, member)))
 
@@ -70,6 +72,20 @@ static bool same(const struct load_balancer *a, const struct load_balancer *b)
 	return true;
 }
 
+static void keep(struct doubles *doubles, struct applied *applied, const struct load_balancer *lb)
+{
+	alloc_fault_pause(doubles->spares_allocation_faults);
+	if (applied == NULL) {
+		applied = calloc(1, sizeof(*applied));
+	} else {
+		HASH_DEL(doubles->applied, applied);
+		load_balancer_free(applied->lb);
+	}
+	applied->lb = load_balancer_copy(lb);
+	HASH_ADD_KEYPTR(hh, doubles->applied, applied->lb->uuid, sizeof(uuid_t), applied);
+	alloc_fault_pause(false);
+}
+
 static int dp_apply(struct datapath *dp, const struct load_balancer *lb, struct errbuf *err)
 {
 	struct doubles *doubles = DOUBLES_OF(dp, datapath);
@@ -82,16 +98,7 @@ static int dp_apply(struct datapath *dp, const struct load_balancer *lb, struct 
 	if (applied != NULL && same(applied->lb, lb))
 		return 0;
 	doubles->writes++;
-	if (applied == NULL) {
-		applied = calloc(1, sizeof(*applied));
-		applied->lb = load_balancer_copy(lb);
-		HASH_ADD_KEYPTR(hh, doubles->applied, applied->lb->uuid, sizeof(uuid_t), applied);
-	} else {
-		HASH_DEL(doubles->applied, applied);
-		load_balancer_free(applied->lb);
-		applied->lb = load_balancer_copy(lb);
-		HASH_ADD_KEYPTR(hh, doubles->applied, applied->lb->uuid, sizeof(uuid_t), applied);
-	}
+	keep(doubles, applied, lb);
 	return 0;
 }
 
@@ -186,9 +193,11 @@ static int adv_prepare(struct advertiser *adv, const struct addr *vip, struct er
 	if (find_vip(doubles, vip) != NULL)
 		return 0;
 	doubles->writes++;
+	alloc_fault_pause(doubles->spares_allocation_faults);
 	state = calloc(1, sizeof(*state));
 	state->addr = *vip;
 	HASH_ADD(hh, doubles->vips, addr, sizeof(state->addr), state);
+	alloc_fault_pause(false);
 	return 0;
 }
 

@@ -131,7 +131,7 @@ void entry_remove(struct core *core, struct lb_entry *entry, struct load_balance
 	struct errbuf err;
 	bool removed;
 
-	if (entry->vip->users == 1 && entry->vip->prepared)
+	if (entry->vip->users == 1 && entry->vip->placed)
 		vip_withdraw(core, entry->vip);
 	removed = dp->ops->remove(dp, last, &err) == 0;
 	vip_release(core, entry->vip);
@@ -269,6 +269,8 @@ static int merge(struct core *core, struct loaded *loaded)
 	for (size_t j = 0; j < loaded->count; j++) {
 		struct load_balancer *lb = loaded->items[j];
 
+		if (lb->created_order > core->last_order)
+			core->last_order = lb->created_order;
 		while (i < core->order_count &&
 		       core->order[i]->durable->created_order <= lb->created_order &&
 		       !is_same(core->order[i], lb))
@@ -279,8 +281,6 @@ static int merge(struct core *core, struct loaded *loaded)
 			error = -ENOMEM;
 		else
 			i++;
-		if (lb->created_order > core->last_order)
-			core->last_order = lb->created_order;
 	}
 	while (i < core->order_count)
 		forget_entry(core, core->order[i]);
@@ -371,7 +371,7 @@ void core_withdraw_all(struct core *core)
 
 	finish_changes(core);
 	for (struct vip *vip = core->vips; vip != NULL; vip = vip->hh.next) {
-		if (vip->prepared)
+		if (vip->placed)
 			vip_withdraw(core, vip);
 	}
 	for (struct lb_entry *entry = core->entries; entry != NULL; entry = entry->hh.next) {

@@ -43,6 +43,7 @@ struct vip {
 	size_t users;  /* load balancers and changes that keep it */
 	bool held;     /* the address source has given it; else it is being asked for */
 	bool prepared; /* on the adapter, as far as is known */
+	bool placed;   /* maybe on the adapter: it must be withdrawn in the end */
 	bool announced;
 	bool ready;      /* core_reconcile()'s own: some durable load balancer on it is applied */
 	bool complained; /* the log has said that it cannot be prepared or withdrawn */
