@@ -40,7 +40,7 @@ static int call(struct doubles *doubles, const char *name, struct errbuf *err)
 	return errbuf_set(err, doubles->fail_status, "%s fails as the test wants", name);
 }
 
-/* ---- datapath -------------------------------------------------------------------------------- */
+/* ---- datapath ----------------------------------------------------------------------------- */
 
 static struct applied *find_applied(const struct doubles *doubles, const uuid_t uuid)
 {
@@ -170,7 +170,7 @@ static const struct datapath_ops datapath_ops = {
 	.is_intact = dp_is_intact,
 };
 
-/* ---- advertiser ------------------------------------------------------------------------------ */
+/* ---- advertiser --------------------------------------------------------------------------- */
 
 static struct vip_state *find_vip(const struct doubles *doubles, const struct addr *vip)
 {
@@ -268,7 +268,7 @@ static const struct advertiser_ops advertiser_ops = {
 	.is_intact = adv_is_intact,
 };
 
-/* ---- address source -------------------------------------------------------------------------- */
+/* ---- address source ----------------------------------------------------------------------- */
 
 static size_t index_of(const struct addr *addr)
 {
@@ -354,7 +354,7 @@ static const struct address_source_ops source_ops = {
 	.adopt = source_adopt,
 };
 
-/* ---- all of them ----------------------------------------------------------------------------- */
+/* ---- all of them -------------------------------------------------------------------------- */
 
 void doubles_init(struct doubles *doubles)
 {

@@ -22,8 +22,7 @@
 #include "fault_vfs.h"
 #include "lib/log.h"
 
-/* ---- each step in turn -------------------------------------------------------------------------
- */
+/* ---- each step in turn -------------------------------------------------------------------- */
 
 enum kind {
 	CREATE,
@@ -273,8 +272,7 @@ static void test_start_without_memory(void **state)
 	print_message("             start: %zu made to fail in turn\n", n - 2);
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------
- */
+/* ---- the walk ----------------------------------------------------------------------------- */
 
 #define WALK_ROUNDS  150
 #define WALK_AT_ONCE 12

@@ -314,6 +314,54 @@ static void test_changes_from_callbacks(void **state)
 	assert_agreement(f);
 }
 
+/* ---- how fast ----------------------------------------------------------------------------- */
+
+struct client {
+	struct fixture *fixture;
+	int *left; /* creates of all clients */
+	int *busy; /* clients */
+};
+
+static void client_next(void *arg, int status, const struct load_balancer *lb,
+			const struct backend *backend, const struct errbuf *err)
+{
+	struct client *client = arg;
+	struct load_balancer_request create = lb_request("fast", 80, NULL);
+
+	(void)lb;
+	(void)backend;
+	(void)err;
+	assert_int_equal(status, 0);
+	if ((*client->left)-- > 0)
+		core_create_load_balancer(client->fixture->core, &create, client_next, client);
+	else
+		(*client->busy)--;
+}
+
+static void test_throughput(void **state)
+{
+	struct fixture *f = *state;
+	struct client clients[16];
+	uint64_t started = uv_hrtime();
+	int left = 3000, busy = 16;
+	double seconds;
+
+	for (size_t i = 0; i < 16; i++) {
+		clients[i] = (struct client){ .fixture = f, .left = &left, .busy = &busy };
+		client_next(&clients[i], 0, NULL, NULL, NULL);
+	}
+	while (busy > 0)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	seconds = (double)(uv_hrtime() - started) / 1e9;
+	assert_int_equal(core_count(f->core), 3000);
+	print_message("             %.0f durable creates/s through core, 16 under way\n",
+		      3000 / seconds);
+	started = uv_hrtime();
+	fixture_restart(f);
+	print_message("             stop and start with 3,000 load balancers: %.0f ms\n",
+		      (double)(uv_hrtime() - started) / 1e6);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -328,6 +376,7 @@ int main(void)
 		TEST(test_failed_commit),
 		TEST(test_stop_under_way),
 		TEST(test_changes_from_callbacks),
+		TEST(test_throughput),
 	};
 
 	fault_vfs_install();

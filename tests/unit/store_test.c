@@ -521,8 +521,7 @@ static void test_sqlite_without_memory(void **state)
 	assert_true(failures > 0);
 }
 
-/* ---- ends that come without warning ------------------------------------------------------------
- */
+/* ---- ends that come without warning ------------------------------------------------------- */
 
 struct reporter {
 	uuid_t uuid;
@@ -718,8 +717,7 @@ static void test_disk_full(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* ---- how fast ----------------------------------------------------------------------------------
- */
+/* ---- how fast ----------------------------------------------------------------------------- */
 
 struct client {
 	struct fixture *fixture;

@@ -14,7 +14,7 @@
 
 #include "lib/log.h"
 
-/* ---- entries --------------------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------------------------ */
 
 struct lb_entry *entry_find(const struct core *core, const uuid_t uuid)
 {
@@ -167,8 +167,7 @@ void entry_apply(struct core *core, struct lb_entry *entry)
 	entry->complained = !entry->applied;
 }
 
-/* ---- returning to what the store has ----------------------------------------------------------
- */
+/* ---- returning to what the store has ------------------------------------------------------ */
 
 static bool backend_equal(const struct backend *a, const struct backend *b)
 {
@@ -304,7 +303,7 @@ int core_load(struct core *core, struct errbuf *err)
 	return error;
 }
 
-/* ---- start and stop -------------------------------------------------------------------------- */
+/* ---- start and stop ----------------------------------------------------------------------- */
 
 int core_start(const struct core_config *config, struct core **ret, struct errbuf *err)
 {
@@ -382,7 +381,7 @@ void core_withdraw_all(struct core *core)
 	}
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------ */
 
 const struct load_balancer *core_find(const struct core *core, const uuid_t lb)
 {

@@ -77,7 +77,7 @@ static struct address_prober *prober_of(const struct ipam *ipam, int family)
 	return family == AF_INET ? ipam->config.prober_ipv4 : ipam->config.prober_ipv6;
 }
 
-/* ---- candidates ------------------------------------------------------------------------------ */
+/* ---- candidates --------------------------------------------------------------------------- */
 
 static struct candidate *candidate_find(const struct ipam *ipam, const struct addr *addr)
 {
@@ -137,7 +137,7 @@ static bool is_fresh(const struct candidate *candidate)
 	       uv_now(config->loop) - candidate->answered_ms < 2 * config->fresh_ms;
 }
 
-/* ---- answering requests ---------------------------------------------------------------------- */
+/* ---- answering requests ------------------------------------------------------------------- */
 
 static void request_end(struct ipam *ipam, struct request *request, int status,
 			const struct addr *addr, const struct errbuf *err)
@@ -219,7 +219,7 @@ static void fail_in_use(struct ipam *ipam, struct request *request,
 	request_end(ipam, request, -EADDRINUSE, NULL, &err);
 }
 
-/* ---- probing --------------------------------------------------------------------------------- */
+/* ---- probing ------------------------------------------------------------------------------ */
 
 static void look_ahead_soon(struct ipam *ipam);
 static void pick_lowest(struct ipam *ipam, struct request *request);
@@ -297,8 +297,7 @@ static void probe(struct candidate *candidate, bool ahead)
 	prober->ops->probe(prober, &candidate->addr, probed, candidate);
 }
 
-/* ---- the window -------------------------------------------------------------------------------
- */
+/* ---- the window --------------------------------------------------------------------------- */
 
 /* When the candidate is to be asked again. */
 static uint64_t due_ms(const struct candidate *candidate)
@@ -408,8 +407,7 @@ static void look_ahead_soon(struct ipam *ipam)
 	uv_timer_start(&ipam->timer, look_ahead, GATHER_MS, 0);
 }
 
-/* ---- address_source_ops ------------------------------------------------------------------------
- */
+/* ---- address_source_ops ------------------------------------------------------------------- */
 
 /* Takes an address that may be had for the request: at once when that is known, else after a probe.
  */
@@ -559,8 +557,7 @@ static const struct address_source_ops range_ops = {
 	.adopt = ipam_adopt,
 };
 
-/* ---- opening, closing, listing ------------------------------------------------------------------
- */
+/* ---- opening, closing, listing ------------------------------------------------------------ */
 
 int ipam_open(const struct ipam_config *config, struct address_source **ret, struct errbuf *err)
 {

@@ -98,7 +98,7 @@ void vip_release(struct core *core, struct vip *vip)
 	vip_free(core, vip);
 }
 
-/* ---- asking for an address ------------------------------------------------------------------- */
+/* ---- asking for an address ---------------------------------------------------------------- */
 
 /* An answer for the waiters of `wanted`. */
 static void acquired_wanted(struct core *core, const struct addr *wanted, int status,
