@@ -408,9 +408,6 @@ static void walk_round(struct fixture *f, size_t *sum)
 			all &= steps[i].answer.count > 0;
 	} while (!all);
 	fault_vfs_fail(0, 0);
-	if (getenv("TRACE") != NULL)
-		for (size_t i = 0; i < f->doubles.trace_count; i++)
-			print_message("%s\n", f->doubles.trace[i]);
 	doubles_reset(&f->doubles);
 	check_answers(f, steps, count, sum);
 	core_reconcile(f->core);
