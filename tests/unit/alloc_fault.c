@@ -17,7 +17,7 @@ void *__wrap_reallocarray(void *old, size_t count, size_t size);
 char *__wrap_strdup(const char *text);
 
 static _Thread_local size_t countdown;
-static _Thread_local bool hit;
+static _Thread_local bool hit, pausing;
 
 void alloc_fault_set(size_t n)
 {
@@ -30,9 +30,14 @@ bool alloc_fault_hit(void)
 	return hit;
 }
 
+void alloc_fault_pause(bool paused)
+{
+	pausing = paused;
+}
+
 static bool fails(void)
 {
-	if (countdown == 0 || --countdown > 0)
+	if (pausing || countdown == 0 || --countdown > 0)
 		return false;
 	hit = true;
 	errno = ENOMEM;

@@ -15,4 +15,7 @@ void alloc_fault_set(size_t n);
 /* True when it has come to that since alloc_fault_set(). */
 bool alloc_fault_hit(void);
 
+/* Suspends (true) and resumes (false) counting, for what is not under test. */
+void alloc_fault_pause(bool paused);
+
 #endif

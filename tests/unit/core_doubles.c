@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alloc_fault.h"
+
 #define DOUBLES_OF(pointer, member) \
 	((struct doubles *)((char *)(pointer)-offsetof(struct doubles, member)))
 
@@ -38,7 +40,7 @@ static int call(struct doubles *doubles, const char *name, struct errbuf *err)
 	return errbuf_set(err, doubles->fail_status, "%s fails as the test wants", name);
 }
 
-/* ---- datapath -------------------------------------------------------------------------------- */
+/* ---- datapath ----------------------------------------------------------------------------- */
 
 static struct applied *find_applied(const struct doubles *doubles, const uuid_t uuid)
 {
@@ -70,6 +72,20 @@ static bool same(const struct load_balancer *a, const struct load_balancer *b)
 	return true;
 }
 
+static void keep(struct doubles *doubles, struct applied *applied, const struct load_balancer *lb)
+{
+	alloc_fault_pause(doubles->spares_allocation_faults);
+	if (applied == NULL) {
+		applied = calloc(1, sizeof(*applied));
+	} else {
+		HASH_DEL(doubles->applied, applied);
+		load_balancer_free(applied->lb);
+	}
+	applied->lb = load_balancer_copy(lb);
+	HASH_ADD_KEYPTR(hh, doubles->applied, applied->lb->uuid, sizeof(uuid_t), applied);
+	alloc_fault_pause(false);
+}
+
 static int dp_apply(struct datapath *dp, const struct load_balancer *lb, struct errbuf *err)
 {
 	struct doubles *doubles = DOUBLES_OF(dp, datapath);
@@ -82,16 +98,7 @@ static int dp_apply(struct datapath *dp, const struct load_balancer *lb, struct 
 	if (applied != NULL && same(applied->lb, lb))
 		return 0;
 	doubles->writes++;
-	if (applied == NULL) {
-		applied = calloc(1, sizeof(*applied));
-		applied->lb = load_balancer_copy(lb);
-		HASH_ADD_KEYPTR(hh, doubles->applied, applied->lb->uuid, sizeof(uuid_t), applied);
-	} else {
-		HASH_DEL(doubles->applied, applied);
-		load_balancer_free(applied->lb);
-		applied->lb = load_balancer_copy(lb);
-		HASH_ADD_KEYPTR(hh, doubles->applied, applied->lb->uuid, sizeof(uuid_t), applied);
-	}
+	keep(doubles, applied, lb);
 	return 0;
 }
 
@@ -163,7 +170,7 @@ static const struct datapath_ops datapath_ops = {
 	.is_intact = dp_is_intact,
 };
 
-/* ---- advertiser ------------------------------------------------------------------------------ */
+/* ---- advertiser --------------------------------------------------------------------------- */
 
 static struct vip_state *find_vip(const struct doubles *doubles, const struct addr *vip)
 {
@@ -186,9 +193,11 @@ static int adv_prepare(struct advertiser *adv, const struct addr *vip, struct er
 	if (find_vip(doubles, vip) != NULL)
 		return 0;
 	doubles->writes++;
+	alloc_fault_pause(doubles->spares_allocation_faults);
 	state = calloc(1, sizeof(*state));
 	state->addr = *vip;
 	HASH_ADD(hh, doubles->vips, addr, sizeof(state->addr), state);
+	alloc_fault_pause(false);
 	return 0;
 }
 
@@ -259,7 +268,7 @@ static const struct advertiser_ops advertiser_ops = {
 	.is_intact = adv_is_intact,
 };
 
-/* ---- address source -------------------------------------------------------------------------- */
+/* ---- address source ----------------------------------------------------------------------- */
 
 static size_t index_of(const struct addr *addr)
 {
@@ -345,7 +354,7 @@ static const struct address_source_ops source_ops = {
 	.adopt = source_adopt,
 };
 
-/* ---- all of them ----------------------------------------------------------------------------- */
+/* ---- all of them -------------------------------------------------------------------------- */
 
 void doubles_init(struct doubles *doubles)
 {

@@ -41,8 +41,9 @@ struct doubles {
 	size_t fail_at;    /* 0: none */
 	size_t fail_count; /* so many calls from there on; 0 stands for 1 */
 	int fail_status;
-	const char *fail_only; /* only calls of this name count for fail_at; NULL: all */
-	bool answers_intact;   /* is_intact() is there and says so */
+	const char *fail_only;         /* only calls of this name count for fail_at; NULL: all */
+	bool spares_allocation_faults; /* what the doubles allocate never fails */
+	bool answers_intact;           /* is_intact() is there and says so */
 	char trace[DOUBLES_TRACE][96];
 	size_t trace_count;
 

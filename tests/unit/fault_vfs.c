@@ -149,6 +149,24 @@ static int file_shm_unmap(sqlite3_file *file, int remove)
 	return REAL(file)->pMethods->xShmUnmap(REAL(file), remove);
 }
 
+/* Removals are taken as durable at once: the system's VFS syncs the directory with the first sync
+ * of a new log, before anything is answered. */
+static int vfs_delete(sqlite3_vfs *self, const char *path, int sync_directory)
+{
+	int code = real_vfs->xDelete(real_vfs, path, sync_directory);
+	char name[256], target[768];
+
+	(void)self;
+	pthread_mutex_lock(&mutex);
+	if (code == SQLITE_OK && shadow[0] != '\0') {
+		snprintf(name, sizeof(name), "%s", path);
+		snprintf(target, sizeof(target), "%s/%s", shadow, basename(name));
+		remove(target);
+	}
+	pthread_mutex_unlock(&mutex);
+	return code;
+}
+
 static int vfs_open(sqlite3_vfs *self, const char *path, sqlite3_file *file, int flags,
 		    int *ret_flags)
 {
@@ -191,6 +209,7 @@ void fault_vfs_install(void)
 	vfs.zName = "fault";
 	vfs.szOsFile = (int)sizeof(struct fault_file) + real_vfs->szOsFile;
 	vfs.xOpen = vfs_open;
+	vfs.xDelete = vfs_delete;
 	sqlite3_vfs_register(&vfs, 1);
 }
 

@@ -14,7 +14,7 @@
 
 #include "lib/log.h"
 
-/* ---- entries --------------------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------------------------ */
 
 struct lb_entry *entry_find(const struct core *core, const uuid_t uuid)
 {
@@ -131,7 +131,7 @@ void entry_remove(struct core *core, struct lb_entry *entry, struct load_balance
 	struct errbuf err;
 	bool removed;
 
-	if (entry->vip->users == 1 && entry->vip->prepared)
+	if (entry->vip->users == 1 && entry->vip->placed)
 		vip_withdraw(core, entry->vip);
 	removed = dp->ops->remove(dp, last, &err) == 0;
 	vip_release(core, entry->vip);
@@ -167,8 +167,7 @@ void entry_apply(struct core *core, struct lb_entry *entry)
 	entry->complained = !entry->applied;
 }
 
-/* ---- returning to what the store has ----------------------------------------------------------
- */
+/* ---- returning to what the store has ------------------------------------------------------ */
 
 static bool backend_equal(const struct backend *a, const struct backend *b)
 {
@@ -269,6 +268,8 @@ static int merge(struct core *core, struct loaded *loaded)
 	for (size_t j = 0; j < loaded->count; j++) {
 		struct load_balancer *lb = loaded->items[j];
 
+		if (lb->created_order > core->last_order)
+			core->last_order = lb->created_order;
 		while (i < core->order_count &&
 		       core->order[i]->durable->created_order <= lb->created_order &&
 		       !is_same(core->order[i], lb))
@@ -279,8 +280,6 @@ static int merge(struct core *core, struct loaded *loaded)
 			error = -ENOMEM;
 		else
 			i++;
-		if (lb->created_order > core->last_order)
-			core->last_order = lb->created_order;
 	}
 	while (i < core->order_count)
 		forget_entry(core, core->order[i]);
@@ -304,7 +303,7 @@ int core_load(struct core *core, struct errbuf *err)
 	return error;
 }
 
-/* ---- start and stop -------------------------------------------------------------------------- */
+/* ---- start and stop ----------------------------------------------------------------------- */
 
 int core_start(const struct core_config *config, struct core **ret, struct errbuf *err)
 {
@@ -371,7 +370,7 @@ void core_withdraw_all(struct core *core)
 
 	finish_changes(core);
 	for (struct vip *vip = core->vips; vip != NULL; vip = vip->hh.next) {
-		if (vip->prepared)
+		if (vip->placed)
 			vip_withdraw(core, vip);
 	}
 	for (struct lb_entry *entry = core->entries; entry != NULL; entry = entry->hh.next) {
@@ -382,7 +381,7 @@ void core_withdraw_all(struct core *core)
 	}
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------ */
 
 const struct load_balancer *core_find(const struct core *core, const uuid_t lb)
 {

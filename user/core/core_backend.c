@@ -42,7 +42,7 @@ static int fail_memory(struct change *change)
 	return change_fail(change, -ENOMEM, NULL, "out of memory");
 }
 
-/* ---- create ---------------------------------------------------------------------------------- */
+/* ---- create ------------------------------------------------------------------------------- */
 
 static int check_new(struct change *change, const struct load_balancer *lb)
 {
@@ -153,7 +153,7 @@ void core_create_backend(struct core *core, const uuid_t lb, const struct backen
 	change_run(change);
 }
 
-/* ---- update ---------------------------------------------------------------------------------- */
+/* ---- update ------------------------------------------------------------------------------- */
 
 static int check_identity(struct change *change, const struct backend *backend)
 {
@@ -224,8 +224,7 @@ void core_update_backend(struct core *core, const uuid_t lb, const uuid_t backen
 	change_run(change);
 }
 
-/* ---- delete: the datapath hears of it after the commit ------------------------------------------
- */
+/* ---- delete: the datapath hears of it after the commit ------------------------------------ */
 
 static int delete_steps(struct change *change)
 {

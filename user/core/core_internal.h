@@ -35,7 +35,7 @@
 struct change;
 TAILQ_HEAD(change_list, change);
 
-/* ---- VIPs ------------------------------------------------------------------------------------ */
+/* ---- VIPs --------------------------------------------------------------------------------- */
 
 /* A VIP in use or being asked for; shared by all load balancers on it. */
 struct vip {
@@ -43,6 +43,7 @@ struct vip {
 	size_t users;  /* load balancers and changes that keep it */
 	bool held;     /* the address source has given it; else it is being asked for */
 	bool prepared; /* on the adapter, as far as is known */
+	bool placed;   /* maybe on the adapter: it must be withdrawn in the end */
 	bool announced;
 	bool ready;      /* core_reconcile()'s own: some durable load balancer on it is applied */
 	bool complained; /* the log has said that it cannot be prepared or withdrawn */
@@ -59,7 +60,7 @@ struct acquisition {
 	LIST_ENTRY(acquisition) link;
 };
 
-/* ---- load balancers -------------------------------------------------------------------------- */
+/* ---- load balancers ----------------------------------------------------------------------- */
 
 /* What a packet is matched by. No padding: it is hashed as bytes. */
 struct service_key {
@@ -104,7 +105,7 @@ struct core {
 	LIST_HEAD(, lb_entry) leaving; /* deleted, but the datapath could not forget them yet */
 };
 
-/* ---- changes (change.c) ---------------------------------------------------------------------- */
+/* ---- changes (change.c) ------------------------------------------------------------------- */
 
 struct change_ops {
 	bool about_backend; /* it is answered with a backend, too */
@@ -191,7 +192,7 @@ void change_stored(void *arg, int status, const struct errbuf *err); /* the stor
 /* Answers everything that waits for an address or for another change: core is ending. */
 void change_cancel_all(struct core *core);
 
-/* ---- entries (core.c) ------------------------------------------------------------------------ */
+/* ---- entries (core.c) --------------------------------------------------------------------- */
 
 struct lb_entry *entry_find(const struct core *core, const uuid_t uuid);
 struct lb_entry *entry_find_service(const struct core *core, const struct service_key *service);
@@ -220,7 +221,7 @@ void entry_apply(struct core *core, struct lb_entry *entry);
 /* Reads the store and makes the durable state what it says. No change may be submitted. */
 int core_load(struct core *core, struct errbuf *err);
 
-/* ---- VIPs (vip.c) ---------------------------------------------------------------------------- */
+/* ---- VIPs (vip.c) ------------------------------------------------------------------------- */
 
 /* Sees to change->vip for a create. False: the change waits for the address, or has been concluded.
  */
@@ -237,14 +238,13 @@ void vip_announce(struct core *core, struct vip *vip);
 /* False (and logged once): it could not be taken off. */
 bool vip_withdraw(struct core *core, struct vip *vip);
 
-/* ---- reconcile.c ----------------------------------------------------------------------------- */
+/* ---- reconcile.c -------------------------------------------------------------------------- */
 
 /* Tries again to take deleted load balancers out of the datapath. True: no one with this service
  * is left there. */
 bool core_retry_leaving(struct core *core, const struct service_key *service);
 
-/* ---- validate.c: what can be said of a request without knowing any state -----------------------
- */
+/* ---- validate.c: what can be said of a request without knowing any state ------------------ */
 
 int validate_create_load_balancer(const struct load_balancer_request *request, struct errbuf *err);
 int validate_update_load_balancer(const struct load_balancer_request *request, struct errbuf *err);

@@ -26,7 +26,7 @@ static enum protocol protocol_of(const struct load_balancer_request *request)
 	return (request->given & LB_PROTOCOL) ? request->protocol : PROTOCOL_TCP;
 }
 
-/* ---- create ---------------------------------------------------------------------------------- */
+/* ---- create ------------------------------------------------------------------------------- */
 
 /* All that is needed in memory; the use of the VIP goes over to the entry. */
 static int create_build(struct change *change)
@@ -151,7 +151,7 @@ void core_create_load_balancer(struct core *core, const struct load_balancer_req
 	change_run(change);
 }
 
-/* ---- update ---------------------------------------------------------------------------------- */
+/* ---- update ------------------------------------------------------------------------------- */
 
 static int check_identity(struct change *change, const struct load_balancer *lb)
 {
@@ -229,7 +229,7 @@ void core_update_load_balancer(struct core *core, const uuid_t lb,
 	change_run(change);
 }
 
-/* ---- delete ---------------------------------------------------------------------------------- */
+/* ---- delete ------------------------------------------------------------------------------- */
 
 static void delete_start(struct change *change)
 {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- parsing --------------------------------------------------------------------------------- */
+/* ---- parsing ------------------------------------------------------------------------------ */
 
 static int fail_item(struct errbuf *err, const char *item, const char *why)
 {
@@ -197,7 +197,7 @@ void ipam_pool_free(struct ipam_pool *pool)
 	memset(pool, 0, sizeof(*pool));
 }
 
-/* ---- asking ---------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------- */
 
 bool ipam_pool_seek(const struct ipam_pool *pool, struct addr *addr)
 {

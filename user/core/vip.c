@@ -4,7 +4,7 @@
  * and taken off and given back with the last.
  *
  * invariant: a VIP with users is held. One without users is being asked for (waiters), or could not
- * be withdrawn yet (prepared) and is tried again by core_reconcile(); a create that wants it may
+ * be withdrawn yet (placed) and is tried again by core_reconcile(); a create that wants it may
  * revive it.
  */
 #include "core/core_internal.h"
@@ -59,7 +59,7 @@ int vip_prepare(struct core *core, struct vip *vip, struct errbuf *err)
 		core->outstanding = true;
 		return error;
 	}
-	vip->prepared = true;
+	vip->prepared = vip->placed = true;
 	return 0;
 }
 
@@ -77,7 +77,7 @@ bool vip_withdraw(struct core *core, struct vip *vip)
 
 	vip->announced = false;
 	if (adv->ops->withdraw(adv, &vip->addr, &err) == 0) {
-		vip->prepared = false;
+		vip->prepared = vip->placed = false;
 		return true;
 	}
 	core->outstanding = true;
@@ -92,13 +92,13 @@ void vip_release(struct core *core, struct vip *vip)
 {
 	if (--vip->users > 0)
 		return;
-	if (vip->prepared && !vip_withdraw(core, vip))
+	if (vip->placed && !vip_withdraw(core, vip))
 		return; /* core_reconcile() comes back to it */
 	source_release(core, &vip->addr);
 	vip_free(core, vip);
 }
 
-/* ---- asking for an address ------------------------------------------------------------------- */
+/* ---- asking for an address ---------------------------------------------------------------- */
 
 /* An answer for the waiters of `wanted`. */
 static void acquired_wanted(struct core *core, const struct addr *wanted, int status,
@@ -254,6 +254,8 @@ struct vip *vip_adopt(struct core *core, const struct load_balancer *lb)
 		vip = vip_add(core, &lb->vip);
 	if (vip == NULL)
 		return NULL;
+	if (!vip->held)
+		vip->placed = true; /* by an earlier slb, maybe */
 	if (!vip->held && source->ops->adopt(source, &lb->vip, lb->uuid, &err) < 0)
 		log_warn("%s; the load balancer keeps its VIP all the same", err.text);
 	vip->held = true;

@@ -50,7 +50,7 @@ struct store {
 	bool settling;         /* callbacks are being called: nothing may start */
 };
 
-/* ---- commit ---------------------------------------------------------------------------------- */
+/* ---- commit ------------------------------------------------------------------------------- */
 
 static void batch_commit(struct batch *batch)
 {
@@ -159,7 +159,7 @@ void store_flush(struct store *store)
 	}
 }
 
-/* ---- submitting ------------------------------------------------------------------------------ */
+/* ---- submitting --------------------------------------------------------------------------- */
 
 static struct store_change *new_change(struct store *store, enum store_change_kind kind,
 				       const uuid_t lb, store_done_cb *done, void *arg)
@@ -239,7 +239,7 @@ int store_load(struct store *store, void (*found)(void *arg, struct load_balance
 	return store_sql_load(&store->sql, found, arg, err);
 }
 
-/* ---- opening and closing --------------------------------------------------------------------- */
+/* ---- opening and closing ------------------------------------------------------------------ */
 
 /* fsync(2) of the directory `path` is in, so that its name survives a power cut. */
 static int sync_parent(const char *path)

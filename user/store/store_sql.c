@@ -76,7 +76,7 @@ static const char select_load_balancers[] =
 static const char select_backends[] = "SELECT uuid, ip, port, type, weight, state FROM backend"
 				      " WHERE load_balancer = ?1 ORDER BY number";
 
-/* ---- failures -------------------------------------------------------------------------------- */
+/* ---- failures ----------------------------------------------------------------------------- */
 
 /* The errno of an I/O failure, where the operating system's own says more than SQLite's code. */
 static int io_errno(sqlite3 *db)
@@ -166,7 +166,7 @@ static int fail(const struct store_sql *sql, int rc, const char *doing, struct e
 	}
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------ */
 
 static int execute(struct store_sql *sql, const char *text, struct errbuf *err)
 {
@@ -310,7 +310,7 @@ void store_sql_close(struct store_sql *sql)
 	memset(sql, 0, sizeof(*sql));
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------ */
 
 /* A UUID as the API writes it; the statement keeps a copy. */
 static int bind_uuid(sqlite3_stmt *stmt, int index, const uuid_t uuid)
@@ -424,7 +424,7 @@ int store_sql_commit(struct store_sql *sql, const struct store_change_list *chan
 	return error;
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------ */
 
 static const char *column_text(sqlite3_stmt *stmt, int column)
 {
