@@ -16,8 +16,8 @@ from model import ACK, FIN, RST, SYN, TCP, UDP, Backend, Model, Packet, Service
 from node import ADDRESSES, IN, MACS, OUT, packed
 
 PACKETS = int(os.environ.get("SLB_RANDOM_PACKETS", "20000"))
-FLAGS = [SYN] * 6 + [ACK] * 8 + [SYN | ACK] * 4 + [FIN | ACK] * 3 + [RST, RST | ACK, FIN, 0,
-                                                                    SYN | FIN, SYN | RST, 8 | ACK]
+FLAGS = [ACK] * 80 + [SYN] * 6 + [SYN | ACK] * 4 + [FIN | ACK] * 2 + [
+    RST, FIN, 0, SYN | FIN, 8 | ACK]
 PORTS = [(2000, 5), (3000, 3)]
 
 
@@ -76,13 +76,19 @@ class World:
         else:
             common["no_checksum"] = rng.random() < 0.1
         flow = rng.choice(list(self.model.flows.values())) if (self.model.flows
-                                                               and rng.random() < 0.8) else None
+                                                               and rng.random() < 0.85) else None
         if not flow:
-            return Packet(saddr=rng.choice(self.clients), sport=rng.randrange(40000, 40012),
+            if self.protocol == TCP:
+                common["flags"] = rng.choice([SYN] * 8 + FLAGS)
+            return Packet(saddr=rng.choice(self.clients), sport=rng.randrange(40000, 40030),
                           daddr=self.vip, dport=rng.choice((80, 80, 80, 81, 82, 83)), **common)
-        saddr, sport, daddr, dport, _ = rng.choice((flow.client, flow.inner))
+        key = rng.choice((flow.client, flow.inner))
         if self.protocol == TCP:
             common["ack"] = rng.choice((flow.expected or 1, flow.expected or 1, 0, 77))
+            if not flow.established and rng.random() < 0.7:  # the handshake's next step
+                key = flow.client if flow.replied else flow.inner
+                common["flags"] = ACK if flow.replied else SYN | ACK
+        saddr, sport, daddr, dport, _ = key
         return Packet(saddr=saddr, sport=sport, daddr=daddr, dport=dport, **common)
 
     def step(self, rng, hook):
