@@ -164,7 +164,7 @@ static __always_inline void flow_init(struct beginning *new, __u8 flags)
 
 /* Both entries, the next hops still unknown. */
 static __always_inline int begin_nat(const int family, struct beginning *new, __u32 flags,
-				     const struct slb_config *config,
+				     __u8 tcp_flags, const struct slb_config *config,
 				     const struct slb_backend *backend,
 				     struct slb_backend_state *state)
 {
@@ -188,6 +188,7 @@ static __always_inline int begin_nat(const int family, struct beginning *new, __
 	if (!claimed)
 		return drop(new->service_id, SLB_DROP_PORTS_EXHAUSTED);
 	flow_turn(family, &new->reply, flow);
+	flow->tcp = tcp_flags & SLB_TCP_SYN;
 	if (half_open_insert(family, &new->key, &new->value))
 		half_open_remove(family, &new->reply);
 	else
@@ -232,7 +233,7 @@ static __always_inline int begin(ctx_t *ctx, const int family, __u32 service_id,
 		return begin_local(family, new, state);
 	if (packet.ttl <= 1)
 		return hand_up(service_id, SLB_DROP_TTL_EXCEEDED);
-	return begin_nat(family, new, service_flags, config, backend, state);
+	return begin_nat(family, new, service_flags, packet.tcp_flags, config, backend, state);
 }
 
 __noinline int begin_v4(ctx_t *ctx, __u32 service_id, __u32 service_flags, __u32 backend_id)

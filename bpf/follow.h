@@ -122,7 +122,7 @@ static __always_inline int follow_tcp(const int family, struct work *work)
 	__u8 flags = work->packet.tcp_flags & (SLB_TCP_SYN | SLB_TCP_CLOSING);
 	__u8 before = flow->tcp, other_tcp = 0;
 	struct slb_backend_state *state;
-	const struct slb_flow *other;
+	struct slb_flow *other;
 	union flow_key other_key;
 
 	if (!(flags & ~before) && !packet_is_syn(&work->packet))
@@ -131,8 +131,11 @@ static __always_inline int follow_tcp(const int family, struct work *work)
 		flow_other_key(family, flow, IPPROTO_TCP, &other_key);
 		other = work->is_half_open ? half_open_find(family, &other_key)
 					   : flow_find(family, &other_key);
-		if (other)
+		if (other) {
 			other_tcp = other->tcp;
+			/* In both entries, so that either tells. */
+			other->tcp |= flags & SLB_TCP_RST;
+		}
 	}
 	if (packet_is_syn(&work->packet) && flow_is_closed(before, other_tcp))
 		return follow_forget(family, work);

@@ -162,8 +162,8 @@ struct slb_flow_key6 {
 #define SLB_FLOW_REPLIED \
 	(1 << 2) /* a packet of the other direction was seen (kept in half_open*) */
 
-/* TCP flags as in byte 13 of its header. A flow is closed when RST was seen in either direction, or
- * FIN in both. */
+/* TCP flags as in byte 13 of its header. A flow is closed when RST was seen in either direction (it
+ * is then kept in both entries), or FIN in both. */
 #define SLB_TCP_FIN 0x01
 #define SLB_TCP_SYN 0x02
 #define SLB_TCP_RST 0x04
