@@ -60,6 +60,7 @@ static void set_answer(struct request *request, unsigned int status, struct MHD_
 	if (request->state == REQUEST_SUSPENDED) {
 		DL_DELETE(request->context->suspended, request);
 		MHD_resume_connection(request->connection);
+		request->context->resumed(request->context);
 	}
 	request->state = REQUEST_ANSWERED;
 }

@@ -31,6 +31,9 @@ struct request_context {
 	const struct api_config *config;
 	struct connections *connections;
 	struct request *suspended; /* utlist */
+	/* A suspended connection was resumed: libmicrohttpd must be run soon (nothing else tells it
+	 * when it has no thread of its own). */
+	void (*resumed)(struct request_context *context);
 };
 
 struct request;

@@ -2,6 +2,7 @@
 #include "api/server.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct api_server {
 	struct MHD_Daemon *daemon;
 	uv_poll_t daemon_poll;   /* libmicrohttpd's epoll descriptor */
 	uv_timer_t daemon_timer; /* and its next time-out */
+	bool resumed;            /* a connection, since libmicrohttpd was run */
 	uv_timer_t tick;         /* runs while there are connections */
 	uv_timer_t stop_timer;
 	bool stop_expired;
@@ -60,10 +62,11 @@ static void on_daemon_timer(uv_timer_t *timer);
  * answer) comes back on the loop's next turn, so that everything else has its turn too. */
 static void drive(struct api_server *server)
 {
-	MHD_UNSIGNED_LONG_LONG timeout_ms;
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
 
+	server->resumed = false;
 	MHD_run(server->daemon);
-	if (MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES)
+	if (server->resumed || MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES)
 		uv_timer_start(&server->daemon_timer, on_daemon_timer, timeout_ms, 0);
 	else
 		uv_timer_stop(&server->daemon_timer);
@@ -72,6 +75,16 @@ static void drive(struct api_server *server)
 static void on_daemon_timer(uv_timer_t *timer)
 {
 	drive(timer->data);
+}
+
+/* In the loop's next turn, when all that was answered in this one has been resumed. */
+static void on_resumed(struct request_context *context)
+{
+	struct api_server *server =
+		(struct api_server *)((char *)context - offsetof(struct api_server, context));
+
+	server->resumed = true;
+	uv_timer_start(&server->daemon_timer, on_daemon_timer, 0, 0);
 }
 
 static void on_daemon_event(uv_poll_t *poll, int status, int events)
@@ -328,6 +341,7 @@ static struct api_server *server_new(const struct api_config *config)
 	};
 	server->context.config = &server->config;
 	server->context.connections = &server->connections;
+	server->context.resumed = on_resumed;
 	init_timer(server, &server->daemon_timer);
 	init_timer(server, &server->tick);
 	init_timer(server, &server->stop_timer);

@@ -143,6 +143,7 @@ int main(int argc, char **argv)
 	}
 	core_double_free(settings.config.core);
 	uv_close((uv_handle_t *)&sigterm, NULL);
-	uv_run(&loop, UV_RUN_DEFAULT);
+	while (uv_run(&loop, UV_RUN_DEFAULT) != 0)
+		; /* a second SIGTERM stops it before all is closed */
 	return uv_loop_close(&loop) < 0 ? 3 : rc < 0;
 }
