@@ -43,7 +43,7 @@ UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
 UNIT_HELPERS := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
 UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(B)/tests/unit/%)
 
-.PHONY: all help clean deps check demo test-unit test-api test-bpf test-e2e test-vm format check-source
+.PHONY: all help clean deps check demo test-unit test-bpf test-e2e test-vm format check-source
 .DEFAULT_GOAL := all
 # Skeletons and library objects are kept between runs.
 .SECONDARY:
@@ -92,6 +92,12 @@ $(B)/tests/unit/%: tests/unit/%.c $(UNIT_HELPERS) $(B)/libslb-asan.a
 
 # The API before a double of core: with sanitizers for the tests, without for measurements.
 API_TEST_SOURCES := $(wildcard tests/api/*.c)
+API_TESTS        := $(B)/tests/api/server-asan $(B)/tests/api/server $(B)/tests/fuzz/api_decode_fuzz
+.PHONY: test-api
+build-tests: $(API_TESTS)
+test-api: $(API_TESTS) ## the REST API by curl and socket; T=name runs one test
+	tests/run api $(if $(T),-k $(T))
+
 $(B)/tests/api/server-asan: $(API_TEST_SOURCES) $(B)/libslb-asan.a
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -Itests/api \
@@ -113,9 +119,6 @@ $(B)/tests/fuzz/api_decode_fuzz: tests/fuzz/api_decode_fuzz.c api/decode.c api/j
 # --- Tests: T= names one test --------------------------------------------------------------------
 test-unit: $(UNIT_TESTS) ## unit tests with sanitizers; T=name runs one program
 	tests/run unit $(if $(T),-k $(T))
-
-test-api: $(B)/tests/api/server $(B)/tests/api/server-asan $(B)/tests/fuzz/api_decode_fuzz ## the REST API by curl; T=name
-	tests/run api $(if $(T),-k $(T))
 
 test-bpf: $(BPF_OBJECTS) slb ## packets through the eBPF programs (root); T=name
 	tests/run bpf $(if $(T),-k $(T))
