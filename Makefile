@@ -116,6 +116,30 @@ $(B)/tests/fuzz/api_decode_fuzz: tests/fuzz/api_decode_fuzz.c api/decode.c api/j
 	@mkdir -p $(@D)
 	$(CLANG) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $^ $(PKG_LIBS)
 
+# The API before a double of core: with sanitizers for the tests, without for measurements.
+API_TEST_SOURCES := $(wildcard tests/api/*.c)
+API_TESTS        := $(B)/tests/api/server-asan $(B)/tests/api/server $(B)/tests/fuzz/api_decode_fuzz
+.PHONY: test-api
+build-tests: $(API_TESTS)
+test-api: $(API_TESTS) ## the REST API by curl and socket; T=name runs one test
+	tests/run api $(if $(T),-k $(T))
+
+$(B)/tests/api/server-asan: $(API_TEST_SOURCES) $(B)/libslb-asan.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -Itests/api \
+	    -o $@ $(filter %.c %.a,$^) $(LDLIBS)
+$(B)/tests/api/server: $(API_TEST_SOURCES) $(B)/libslb.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARNINGS) -Itests/api \
+	    -o $@ $(filter %.c %.a,$^) $(LDLIBS)
+
+# libFuzzer targets: what they test is compiled once more, with its instrumentation.
+FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+$(B)/tests/fuzz/api_decode_fuzz: tests/fuzz/api_decode_fuzz.c api/decode.c api/json_object.c \
+    user/core/model.c user/lib/addr.c user/lib/errbuf.c
+	@mkdir -p $(@D)
+	$(CLANG) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $^ $(PKG_LIBS)
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # --- Tests: T= names one test --------------------------------------------------------------------

@@ -74,7 +74,7 @@ static void parse(struct settings *settings, int argc, char **argv)
 	while ((option = getopt(argc, argv, "p:l:am:c:r:s:n:P")) != -1) {
 		switch (option) {
 		case 'p':
-			config->port = (uint16_t)atoi(optarg);
+			config->port = (uint16_t)strtoul(optarg, NULL, 10);
 			break;
 		case 'l':
 			settings->listen[config->listen_count++] = optarg;

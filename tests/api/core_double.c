@@ -199,7 +199,7 @@ static int create(struct core *core, const struct load_balancer_request *request
 	}
 	lb = calloc(1, sizeof(*lb));
 	uuid_generate(lb->uuid);
-	strcpy(lb->name, request->name);
+	snprintf(lb->name, sizeof(lb->name), "%s", request->name);
 	lb->port = request->port;
 	lb->vip = request->given & LB_EIP ? request->eip
 					  : numbered_address(family, core->last_order + 1);
@@ -242,7 +242,7 @@ static int update(struct core *core, const uuid_t uuid, const struct load_balanc
 	if (rc < 0)
 		return rc;
 	if (request->given & LB_NAME)
-		strcpy(lb->name, request->name);
+		snprintf(lb->name, sizeof(lb->name), "%s", request->name);
 	if (request->given & LB_SCHEDULER)
 		lb->scheduler = request->scheduler;
 	if (request->given & LB_SOURCE_NAT)
