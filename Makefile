@@ -8,6 +8,10 @@ BPFTOOL ?= bpftool
 PYTHON  ?= /usr/bin/python3
 B       := build
 
+# Short lines; V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-9s %s\n' $(1) $@)
+
 VERSION := $(shell cat user/VERSION 2>/dev/null)
 GIT_ID  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
@@ -59,62 +63,46 @@ deps: ## install the packages slb is built with and tested by (Debian, root)
 	vendor/install
 
 slb: $(B)/obj/user/main.o $(B)/libslb.a
-	$(CC) $(CFLAGS) -pie -o $@ $^ $(LDLIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) -pie -o $@ $^ $(LDLIBS)
 
 # The same program with sanitizers, for tests that drive the whole of it.
 $(B)/slb-asan: $(B)/asan/user/main.o $(B)/libslb-asan.a
-	$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(LDLIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(LDLIBS)
 
 $(B)/libslb.a: $(USER_OBJECTS)
 $(B)/libslb-asan.a: $(ASAN_OBJECTS)
 $(B)/%.a:
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(B)/obj/%.o: %.c $(BPF_SKELETONS)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(HARDEN) $(WARNINGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(HARDEN) $(WARNINGS) -MMD -MP -c -o $@ $<
 
 $(B)/asan/%.o: %.c $(BPF_SKELETONS)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -MMD -MP -c -o $@ $<
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS)
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
+	$(call say,CLANG)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
 	@llvm-strip -g $@.tmp && mv $@.tmp $@
 
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name slb_$*_bpf > $@.tmp && mv $@.tmp $@
+	$(call say,SKELETON)
+	$(Q)$(BPFTOOL) gen skeleton $< name slb_$*_bpf > $@.tmp && mv $@.tmp $@
 
-$(B)/tests/unit/%: tests/unit/%.c $(UNIT_HELPERS) $(B)/libslb-asan.a
+$(B)/asan/tests/unit/%.o: CPPFLAGS += -Itests/unit
+$(B)/tests/unit/%: $(B)/asan/tests/unit/%.o $(UNIT_HELPERS:%.c=$(B)/asan/%.o) $(B)/libslb-asan.a
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -MMD -MP -Itests/unit \
-	    -o $@ $(filter %.c %.a,$^) $(UNIT_WRAP) $(LDLIBS) -lcmocka
-
-# The API before a double of core: with sanitizers for the tests, without for measurements.
-API_TEST_SOURCES := $(wildcard tests/api/*.c)
-API_TESTS        := $(B)/tests/api/server-asan $(B)/tests/api/server $(B)/tests/fuzz/api_decode_fuzz
-.PHONY: test-api
-build-tests: $(API_TESTS)
-test-api: $(API_TESTS) ## the REST API by curl and socket; T=name runs one test
-	tests/run api $(if $(T),-k $(T))
-
-$(B)/tests/api/server-asan: $(API_TEST_SOURCES) $(B)/libslb-asan.a
-	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -Itests/api \
-	    -o $@ $(filter %.c %.a,$^) $(LDLIBS)
-$(B)/tests/api/server: $(API_TEST_SOURCES) $(B)/libslb.a
-	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARNINGS) -Itests/api \
-	    -o $@ $(filter %.c %.a,$^) $(LDLIBS)
-
-# libFuzzer targets: what they test is compiled once more, with its instrumentation.
-FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
-$(B)/tests/fuzz/api_decode_fuzz: tests/fuzz/api_decode_fuzz.c api/decode.c api/json_object.c \
-    user/core/model.c user/lib/addr.c user/lib/errbuf.c
-	@mkdir -p $(@D)
-	$(CLANG) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $^ $(PKG_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(UNIT_WRAP) $(LDLIBS) -lcmocka
 
 # The API before a double of core: with sanitizers for the tests, without for measurements.
 API_TEST_SOURCES := $(wildcard tests/api/*.c)
@@ -126,11 +114,13 @@ test-api: $(API_TESTS) ## the REST API by curl and socket; T=name runs one test
 
 $(B)/tests/api/server-asan: $(API_TEST_SOURCES) $(B)/libslb-asan.a
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -Itests/api \
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -Itests/api \
 	    -o $@ $(filter %.c %.a,$^) $(LDLIBS)
 $(B)/tests/api/server: $(API_TEST_SOURCES) $(B)/libslb.a
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARNINGS) -Itests/api \
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(WARNINGS) -Itests/api \
 	    -o $@ $(filter %.c %.a,$^) $(LDLIBS)
 
 # libFuzzer targets: what they test is compiled once more, with its instrumentation.
@@ -138,7 +128,8 @@ FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=a
 $(B)/tests/fuzz/api_decode_fuzz: tests/fuzz/api_decode_fuzz.c api/decode.c api/json_object.c \
     user/core/model.c user/lib/addr.c user/lib/errbuf.c
 	@mkdir -p $(@D)
-	$(CLANG) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $^ $(PKG_LIBS)
+	$(call say,CLANG)
+	$(Q)$(CLANG) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $^ $(PKG_LIBS)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

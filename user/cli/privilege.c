@@ -19,18 +19,26 @@ int privilege_check(struct errbuf *err)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { 0 };
+	/* CAP_BPF is a part of CAP_SYS_ADMIN since 5.8; mounting and map ids need the whole. */
+	static const struct {
+		unsigned int capability;
+		const char *name;
+	} needed[] = {
+		{ CAP_NET_ADMIN, "CAP_NET_ADMIN" },
+		{ CAP_NET_RAW, "CAP_NET_RAW" },
+		{ CAP_SYS_ADMIN, "CAP_SYS_ADMIN" },
+	};
 	char missing[128] = "";
+	size_t length = 0;
 
 	if (syscall(SYS_capget, &header, data) != 0)
 		return errbuf_set(err, -errno, "cannot read this process's capabilities: %s",
 				  strerror(errno));
-	if (!has(data, CAP_NET_ADMIN))
-		strncat(missing, " CAP_NET_ADMIN", sizeof(missing) - strlen(missing) - 1);
-	if (!has(data, CAP_NET_RAW))
-		strncat(missing, " CAP_NET_RAW", sizeof(missing) - strlen(missing) - 1);
-	/* CAP_BPF is a part of CAP_SYS_ADMIN since 5.8; mounting and map ids need the whole. */
-	if (!has(data, CAP_SYS_ADMIN))
-		strncat(missing, " CAP_SYS_ADMIN", sizeof(missing) - strlen(missing) - 1);
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
+		if (!has(data, needed[i].capability))
+			length += (size_t)snprintf(missing + length, sizeof(missing) - length,
+						   " %s", needed[i].name);
+	}
 	if (missing[0] != '\0')
 		return errbuf_set(err, -EPERM,
 				  "slb may not change the network: it lacks%s; start it as root",

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -74,8 +75,7 @@ static int create(const char *path, struct errbuf *err)
 	const char *parent;
 	int r;
 
-	strncpy(copy, path, sizeof(copy) - 1);
-	copy[sizeof(copy) - 1] = '\0';
+	snprintf(copy, sizeof(copy), "%s", path);
 	parent = dirname(copy);
 
 	if (!is_bpffs(parent) && strcmp(parent, SYSTEM_BPFFS) == 0) {
