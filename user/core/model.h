@@ -19,8 +19,8 @@
 
 #include "lib/addr.h"
 
-#define NAME_SIZE 256      /* 255 bytes of UTF-8 and a NUL */
-#define WEIGHT_MAX 65535   /* as IPVS has it */
+#define NAME_SIZE      256   /* 255 bytes of UTF-8 and a NUL */
+#define WEIGHT_MAX     65535 /* as IPVS has it */
 #define AFFINITY_MAX_S 86400
 
 enum protocol { PROTOCOL_TCP = 6, PROTOCOL_UDP = 17 }; /* IANA protocol numbers */
@@ -45,8 +45,8 @@ struct load_balancer {
 	enum protocol protocol;
 	enum scheduler scheduler;
 	bool source_nat;
-	uint32_t affinity_s; /* 0 = off */
-	uint64_t created_order; /* grows with every create; lists are in this order */
+	uint32_t affinity_s;      /* 0 = off */
+	uint64_t created_order;   /* grows with every create; lists are in this order */
 	struct backend *backends; /* owned, in order of creation */
 	size_t backend_count;
 	UT_hash_handle hh; /* in the core's table, by uuid */
