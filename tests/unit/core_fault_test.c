@@ -426,7 +426,7 @@ static void test_random_walk(void **state)
 	const char *given = getenv("SEED");
 	size_t sum[2] = { 0, 0 };
 
-	seed = given != NULL ? (unsigned int)atoi(given) : (unsigned int)time(NULL);
+	seed = given != NULL ? (unsigned int)strtoul(given, NULL, 10) : (unsigned int)time(NULL);
 	print_message("             SEED=%u\n", seed);
 	for (size_t i = 0; i < WALK_ROUNDS; i++)
 		walk_round(f, sum);

@@ -55,7 +55,7 @@ int fixture_setup(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-	strcpy(fixture->directory, "/tmp/slb-core-test-XXXXXX");
+	snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/slb-core-test-XXXXXX");
 	if (mkdtemp(fixture->directory) == NULL)
 		return -1;
 	uv_loop_init(&fixture->loop);

@@ -57,7 +57,7 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	strcpy(f->directory, "/tmp/slb-store-test-XXXXXX");
+	snprintf(f->directory, sizeof(f->directory), "/tmp/slb-store-test-XXXXXX");
 	if (mkdtemp(f->directory) == NULL)
 		return -1;
 	snprintf(f->state, sizeof(f->state), "%s/state", f->directory);
@@ -192,7 +192,8 @@ static void test_round_trip(void **state)
 	struct found found;
 	struct stat stat_buf;
 
-	strcpy(a.name, "it's \"quoted\"; DROP TABLE load_balancer; \xc3\xb6");
+	snprintf(a.name, sizeof(a.name), "%s",
+		 "it's \"quoted\"; DROP TABLE load_balancer; \xc3\xb6");
 	addr_parse("2001:db8::7", &b.vip);
 	b.source_nat = true;
 	open_store(f);

@@ -2,6 +2,7 @@
 #include "core/ipam_pool.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,8 +102,7 @@ static int parse_item(char *item, struct addr_range *ret, struct errbuf *err)
 		return fail_item(err, item, "is empty");
 	if (strlen(item) >= sizeof(original))
 		return fail_item(err, "…", "has an item that is too long");
-	strncpy(original, item, sizeof(original) - 1);
-	original[sizeof(original) - 1] = '\0';
+	snprintf(original, sizeof(original), "%s", item);
 
 	separator = strpbrk(item, "-/");
 	if (separator != NULL && *separator == '/') {
