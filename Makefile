@@ -86,7 +86,8 @@ $(B)/obj/%.o: %.c $(BPF_SKELETONS)
 $(B)/asan/%.o: %.c $(BPF_SKELETONS)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) \
+	    $(if $(filter tests/unit/%,$<),-Itests/unit) -MMD -MP -c -o $@ $<
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS)
 	@mkdir -p $(@D)
@@ -98,7 +99,6 @@ $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call say,SKELETON)
 	$(Q)$(BPFTOOL) gen skeleton $< name slb_$*_bpf > $@.tmp && mv $@.tmp $@
 
-$(B)/asan/tests/unit/%.o: CPPFLAGS += -Itests/unit
 $(B)/tests/unit/%: $(B)/asan/tests/unit/%.o $(UNIT_HELPERS:%.c=$(B)/asan/%.o) $(B)/libslb-asan.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
