@@ -29,7 +29,7 @@ static void request_end(struct ipam *ipam, struct request *request, int status,
 }
 
 /* The address, reserved for the request, becomes its own. */
-void request_give(struct ipam *ipam, struct request *request, const struct addr *addr)
+void ipam_request_give(struct ipam *ipam, struct request *request, const struct addr *addr)
 {
 	struct candidate *candidate = candidate_find(ipam, addr);
 	struct addr given = *addr; /* addr may be the candidate's */
@@ -39,7 +39,8 @@ void request_give(struct ipam *ipam, struct request *request, const struct addr 
 	request_end(ipam, request, 0, &given, NULL);
 }
 
-void request_fail(struct ipam *ipam, struct request *request, int status, const struct errbuf *err)
+void ipam_request_fail(struct ipam *ipam, struct request *request, int status,
+		       const struct errbuf *err)
 {
 	request_end(ipam, request, status, NULL, err);
 }
@@ -58,7 +59,7 @@ static void fail_exhausted(struct ipam *ipam, struct request *request)
 		errbuf_set_field(&err, -ENOSPC, "family",
 				 "pool %s has no %s addresses; add some to --ipamRange",
 				 ipam->pool.text, family);
-		request_fail(ipam, request, -ENOSPC, &err);
+		ipam_request_fail(ipam, request, -ENOSPC, &err);
 		return;
 	}
 	for (candidate = ipam->candidates; candidate != NULL; candidate = candidate->hh.next) {
@@ -81,7 +82,7 @@ static void fail_exhausted(struct ipam *ipam, struct request *request)
 		   " given out, %zu in use by other machines%s%s%s",
 		   ipam->pool.text, size, family, size - in_use - reserved, in_use, holders,
 		   in_use > 3 ? ", …" : "", in_use > 0 ? ")" : "");
-	request_fail(ipam, request, -ENOSPC, &err);
+	ipam_request_fail(ipam, request, -ENOSPC, &err);
 }
 
 static void fail_memory(struct ipam *ipam, struct request *request)
@@ -89,7 +90,7 @@ static void fail_memory(struct ipam *ipam, struct request *request)
 	struct errbuf err;
 
 	errbuf_set(&err, -ENOMEM, "cannot pick an address: out of memory");
-	request_fail(ipam, request, -ENOMEM, &err);
+	ipam_request_fail(ipam, request, -ENOMEM, &err);
 }
 
 /* ---- address_source_ops ------------------------------------------------------------------- */
@@ -131,14 +132,14 @@ static void reserve(struct ipam *ipam, struct request *request, const struct add
 		}
 	}
 	if (candidate == NULL || candidate_is_fresh(candidate)) {
-		request_give(ipam, request, addr);
+		ipam_request_give(ipam, request, addr);
 		return;
 	}
 	candidate->request = request;
 	candidate_probe(candidate);
 }
 
-void request_pick_lowest(struct ipam *ipam, struct request *request)
+void ipam_request_pick_lowest(struct ipam *ipam, struct request *request)
 {
 	struct addr addr = { .family = (uint16_t)request->family };
 
@@ -160,7 +161,7 @@ static void pick_wanted(struct ipam *ipam, struct request *request, const struct
 			&err, -EINVAL, "eip",
 			"%s is in no pool (%s); leave eip out, or give an address of a pool",
 			addr_format(wanted, text), ipam->pool.text);
-		request_fail(ipam, request, -EINVAL, &err);
+		ipam_request_fail(ipam, request, -EINVAL, &err);
 		return;
 	}
 	if (!addr_set_contains(&ipam->taken, wanted)) {
@@ -171,14 +172,14 @@ static void pick_wanted(struct ipam *ipam, struct request *request, const struct
 	if (candidate == NULL || (other != NULL && other->by_name)) {
 		errbuf_set_field(&err, -EADDRINUSE, "eip", "%s is given out already",
 				 addr_format(wanted, text));
-		request_fail(ipam, request, -EADDRINUSE, &err);
+		ipam_request_fail(ipam, request, -EADDRINUSE, &err);
 		return;
 	}
 	/* In use when last asked, or reserved for a request that can do with any other. */
 	candidate->request = request;
 	candidate_probe(candidate);
 	if (other != NULL)
-		request_pick_lowest(ipam, other);
+		ipam_request_pick_lowest(ipam, other);
 }
 
 static void ipam_acquire(struct address_source *source, int family, const struct addr *wanted,
@@ -203,7 +204,7 @@ static void ipam_acquire(struct address_source *source, int family, const struct
 	if (request->by_name)
 		pick_wanted(ipam, request, &addr);
 	else
-		request_pick_lowest(ipam, request);
+		ipam_request_pick_lowest(ipam, request);
 }
 
 static void ipam_release(struct address_source *source, const struct addr *addr)
@@ -244,9 +245,9 @@ static int ipam_adopt(struct address_source *source, const struct addr *addr, co
 
 		errbuf_set_field(&reason, -EADDRINUSE, "eip", "%s is given out already",
 				 addr_format(addr, text));
-		request_fail(ipam, displaced, -EADDRINUSE, &reason);
+		ipam_request_fail(ipam, displaced, -EADDRINUSE, &reason);
 	} else if (displaced != NULL) {
-		request_pick_lowest(ipam, displaced);
+		ipam_request_pick_lowest(ipam, displaced);
 	}
 	ipam_look_ahead_soon(ipam);
 	return 0;
@@ -312,7 +313,7 @@ void ipam_close(struct address_source *source)
 	}
 	errbuf_set(&err, -ECANCELED, "slb is stopping");
 	while ((request = TAILQ_FIRST(&ipam->requests)) != NULL)
-		request_fail(ipam, request, -ECANCELED, &err);
+		ipam_request_fail(ipam, request, -ECANCELED, &err);
 	addr_set_free(&ipam->taken);
 	ipam_pool_free(&ipam->pool);
 	uv_close((uv_handle_t *)&ipam->timer, timer_closed);

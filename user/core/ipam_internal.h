@@ -85,8 +85,9 @@ void ipam_look_ahead_soon(struct ipam *ipam);
 bool ipam_seek_free(const struct ipam *ipam, struct addr *addr);
 
 /* How a request ends, or goes on, when the probe it waited for has been answered. */
-void request_give(struct ipam *ipam, struct request *request, const struct addr *addr);
-void request_fail(struct ipam *ipam, struct request *request, int status, const struct errbuf *err);
-void request_pick_lowest(struct ipam *ipam, struct request *request);
+void ipam_request_give(struct ipam *ipam, struct request *request, const struct addr *addr);
+void ipam_request_fail(struct ipam *ipam, struct request *request, int status,
+		       const struct errbuf *err);
+void ipam_request_pick_lowest(struct ipam *ipam, struct request *request);
 
 #endif

@@ -92,7 +92,7 @@ static void fail_in_use(struct ipam *ipam, struct request *request,
 
 	errbuf_set_field(&err, -EADDRINUSE, "eip", "%s is in use by another machine (%s)",
 			 addr_format(&candidate->addr, text), candidate->holder);
-	request_fail(ipam, request, -EADDRINUSE, &err);
+	ipam_request_fail(ipam, request, -EADDRINUSE, &err);
 }
 
 /* Somebody has it: the request it was reserved for takes the next one. */
@@ -110,7 +110,7 @@ static void found_in_use(struct candidate *candidate, const char *holder)
 	if (request != NULL && request->by_name)
 		fail_in_use(ipam, request, candidate);
 	else if (request != NULL)
-		request_pick_lowest(ipam, request);
+		ipam_request_pick_lowest(ipam, request);
 }
 
 /* It could not be found out. */
@@ -130,7 +130,7 @@ static void probe_failed(struct candidate *candidate, int status, const struct e
 		return;
 	errbuf_prefix(&err, status, "cannot find out whether %s is in use",
 		      addr_format(&candidate->addr, text));
-	request_fail(ipam, request, status, &err);
+	ipam_request_fail(ipam, request, status, &err);
 }
 
 static void probed(void *arg, int status, const char *holder, const struct errbuf *err)
@@ -146,7 +146,7 @@ static void probed(void *arg, int status, const char *holder, const struct errbu
 	} else if (status < 0) {
 		probe_failed(candidate, status, err);
 	} else if (candidate->request != NULL) {
-		request_give(ipam, candidate->request, &candidate->addr);
+		ipam_request_give(ipam, candidate->request, &candidate->addr);
 	} else {
 		if (candidate->answer == ANSWER_IN_USE)
 			addr_set_remove(&ipam->taken, &candidate->addr);
