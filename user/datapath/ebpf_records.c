@@ -220,6 +220,10 @@ bool record_service_is_present(const struct ebpf_services *services,
 int record_write_backend(struct ebpf_services *services, struct backend_record *backend,
 			 const struct slb_backend *value)
 {
+	struct slb_backend_state *state = &services->config.maps->backend_state[backend->id];
+
+	if (backend->written.type == SLB_BACKEND_NONE)
+		state->next_port = next_ports_find(&services->next_ports, value);
 	if (bpf_map_update_elem(services->config.maps->fd[EBPF_MAP_BACKENDS], &backend->id, value,
 				BPF_ANY) < 0)
 		return -errno;
@@ -257,6 +261,8 @@ void record_retire_backend(struct ebpf_services *services, struct backend_record
 		gone->packets_out += traffic.packets_out;
 		gone->bytes_out += traffic.bytes_out;
 	}
+	next_ports_keep(&services->next_ports, &value,
+			services->config.maps->backend_state[backend->id].next_port);
 	value.type = SLB_BACKEND_NONE;
 	record_write_backend(services, backend, &value); /* cannot fail for an index in range */
 	retire_id(services, backend->id, false);
@@ -461,4 +467,5 @@ void records_free(struct ebpf_services *services)
 		free_service(services, service);
 	LL_FOREACH_SAFE(services->retired, retired, next_retired)
 	free(retired);
+	next_ports_free(&services->next_ports);
 }

@@ -9,6 +9,7 @@
 
 #include "datapath/ebpf_services.h"
 #include "datapath/ids.h"
+#include "datapath/next_ports.h"
 #include "datapath/schedule.h"
 
 struct service_record {
@@ -58,6 +59,7 @@ struct ebpf_services {
 	uint32_t client_source_count;    /* services that keep clients' source addresses */
 	struct ids service_ids, backend_ids;
 	struct retired_id *retired;
+	struct next_port *next_ports; /* of backends that were retired */
 };
 
 /* ---- records (ebpf_records.c) ---------------------------------------------------------------- */
