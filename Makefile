@@ -131,6 +131,12 @@ $(B)/tests/fuzz/api_decode_fuzz: tests/fuzz/api_decode_fuzz.c api/decode.c api/j
 	$(call say,CLANG)
 	$(Q)$(CLANG) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $^ $(PKG_LIBS)
 
+# Programs that tests/e2e drives beside ./slb.
+$(B)/tests/e2e/%: tests/e2e/%.c $(B)/libslb-asan.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) -O1 -g $(SANITIZE) $(WARNINGS) -MMD -MP \
+	    -o $@ $(filter %.c %.a,$^) $(LDLIBS)
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # --- Tests: T= names one test --------------------------------------------------------------------
