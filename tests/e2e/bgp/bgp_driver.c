@@ -151,7 +151,7 @@ static bool desires_everything(void *arg, const struct addr *vip)
 static void on_stopped(void *arg)
 {
 	struct driver *driver = arg;
-	struct errbuf none;
+	struct errbuf none = { 0 };
 
 	driver->speaker = NULL;
 	answer_result(0, &none);
