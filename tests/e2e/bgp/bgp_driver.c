@@ -82,6 +82,7 @@ static json_t *describe_peer(const struct bgp_peer_status *status)
 	json_object_set_new(object, "local", text_of(&status->local));
 	json_object_set_new(object, "state", json_string(bgp_state_name(status->state)));
 	json_object_set_new(object, "last_error", json_string(status->last_error));
+	json_object_set_new(object, "connect_error", json_string(status->connect_error));
 	json_object_set_new(object, "note", json_string(status->note));
 	json_object_set_new(object, "next_hop4", text_of(&status->next_hop[BGP_IPV4].global));
 	json_object_set_new(object, "next_hop6", text_of(&status->next_hop[BGP_IPV6].global));

@@ -23,8 +23,7 @@ struct bgp_config bgp_config_default(void)
 	};
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------
- */
+/* ---- numbers -------------------------------------------------------------------------------- */
 
 /* Decimal digits and nothing else, up to max. */
 static bool parse_digits(const char *text, uint64_t max, uint64_t *ret)
@@ -124,8 +123,7 @@ int bgp_next_hop_parse(const char *text, struct bgp_config *config, struct errbu
 	return 0;
 }
 
-/* ---- communities ------------------------------------------------------------------------------
- */
+/* ---- communities ---------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
@@ -226,8 +224,7 @@ int bgp_communities_parse(const char *text, struct bgp_attributes *attributes, s
 	return result;
 }
 
-/* ---- peers ------------------------------------------------------------------------------------
- */
+/* ---- peers ---------------------------------------------------------------------------------- */
 
 static int read_password(const char *path, struct bgp_peer_config *peer, struct errbuf *err)
 {
@@ -456,8 +453,7 @@ int bgp_peer_check(const struct bgp_peer_config *peer, uint32_t local_as, struct
 	return 0;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 /* The lowest global IPv4 address of an interface that is no host route, in host order; 0: none. */
 static uint32_t pick_router_id(void)

@@ -37,8 +37,7 @@ struct write_request {
 	uint8_t data[];
 };
 
-/* ---- sockets ----------------------------------------------------------------------------------
- */
+/* ---- sockets -------------------------------------------------------------------------------- */
 
 static socklen_t to_sockaddr(const struct addr *addr, uint16_t port, struct sockaddr_storage *ret)
 {
@@ -179,8 +178,7 @@ int bgp_listening_socket(int family, uint16_t port, struct errbuf *err)
 					      : "");
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -220,8 +218,7 @@ static struct bgp_connection *new_connection(uv_loop_t *loop, struct bgp_connect
 	return connection;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
@@ -284,8 +281,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buf)
 	take_messages(connection);
 }
 
-/* ---- connecting and accepting -----------------------------------------------------------------
- */
+/* ---- connecting and accepting --------------------------------------------------------------- */
 
 static void on_connected(uv_connect_t *request, int status)
 {
@@ -376,8 +372,7 @@ int bgp_connection_adopt(struct bgp_connection *connection, const struct bgp_pee
 	return 0;
 }
 
-/* ---- writing and the end ----------------------------------------------------------------------
- */
+/* ---- writing and the end -------------------------------------------------------------------- */
 
 static void on_written(uv_write_t *request, int status)
 {

@@ -73,8 +73,7 @@ bool bgp_fsm_keep_outgoing(uint32_t local_identifier, uint32_t local_as, uint32_
 	return local_as > peer_as;
 }
 
-/* ---- small parts ------------------------------------------------------------------------------
- */
+/* ---- small parts ---------------------------------------------------------------------------- */
 
 /* rfc: 4271 §10: times a random factor from 0.75 to 1.0. */
 static uint64_t jittered(struct bgp_fsm *fsm, uint64_t ms)
@@ -183,8 +182,7 @@ static void go_idle(struct bgp_fsm *fsm, enum ending ending, enum bgp_fault faul
 		fsm->ops->closed(fsm->arg, was, fault, reason != NULL ? reason : &unsaid);
 }
 
-/* ---- handlers ---------------------------------------------------------------------------------
- */
+/* ---- handlers ------------------------------------------------------------------------------- */
 
 static void ignore(struct bgp_fsm *fsm, const struct bgp_error *error)
 {
@@ -363,8 +361,7 @@ static void unexpected(struct bgp_fsm *fsm, enum bgp_event event)
 	go_idle(fsm, END_DAMPED, BGP_FAULT_LOCAL, &error, &error, false);
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------ */
 
 static handler_fn *const table[BGP_STATE_COUNT][BGP_EVENT_COUNT] = {
 	[BGP_STATE_IDLE] = {

@@ -9,8 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* ---- families ---------------------------------------------------------------------------------
- */
+/* ---- families ------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
@@ -43,8 +42,7 @@ bool bgp_family_parse(uint16_t afi, uint8_t safi, enum bgp_family *ret)
 	return false;
 }
 
-/* ---- the words for errors ---------------------------------------------------------------------
- */
+/* ---- the words for errors ------------------------------------------------------------------- */
 
 static const char *const code_names[] = {
 	[BGP_ERROR_HEADER] = "Message Header Error",
@@ -187,8 +185,7 @@ void bgp_error_cease(struct bgp_error *error, uint8_t subcode, const char *text)
 		bgp_error_set(error, BGP_ERROR_CEASE, subcode, NULL, 0, "%s", name);
 }
 
-/* ---- header -----------------------------------------------------------------------------------
- */
+/* ---- header --------------------------------------------------------------------------------- */
 
 /* rfc: 4271 §6.1: the least and the most each type can have. */
 static const struct {
@@ -252,8 +249,7 @@ void bgp_message_end(struct bgp_writer *writer)
 	bgp_patch_u16(writer, BGP_MARKER_SIZE, writer->length);
 }
 
-/* ---- the short messages -----------------------------------------------------------------------
- */
+/* ---- the short messages --------------------------------------------------------------------- */
 
 void bgp_keepalive_build(struct bgp_writer *writer)
 {

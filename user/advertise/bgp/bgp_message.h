@@ -19,8 +19,7 @@
 #include "lib/addr.h"
 #include "lib/errbuf.h"
 
-/* ---- address families -------------------------------------------------------------------------
- */
+/* ---- address families ----------------------------------------------------------------------- */
 
 enum bgp_family { BGP_IPV4, BGP_IPV6, BGP_FAMILY_COUNT };
 
@@ -38,8 +37,7 @@ const char *bgp_family_name(enum bgp_family family); /* "ipv4", "ipv6" */
 bool bgp_family_parse(uint16_t afi, uint8_t safi, enum bgp_family *ret);
 uint16_t bgp_family_afi(enum bgp_family family);
 
-/* ---- errors -----------------------------------------------------------------------------------
- */
+/* ---- errors --------------------------------------------------------------------------------- */
 
 #define BGP_ERROR_DATA_SIZE 256 /* a shutdown text with its length; longer data are cut */
 #define BGP_ERROR_TEXT_SIZE 320
@@ -66,8 +64,7 @@ void bgp_error_cease(struct bgp_error *error, uint8_t subcode, const char *text)
 #define BGP_ERROR_NAME_SIZE 96
 const char *bgp_error_name(uint8_t code, uint8_t subcode, char buf[static BGP_ERROR_NAME_SIZE]);
 
-/* ---- header and the short messages ------------------------------------------------------------
- */
+/* ---- header and the short messages ---------------------------------------------------------- */
 
 struct bgp_message {
 	uint8_t type;           /* enum bgp_message_type, and no other */
@@ -94,8 +91,7 @@ void bgp_notification_parse(struct bgp_reader body, struct bgp_error *ret);
 /* Body of a ROUTE-REFRESH. 0 and *ret; -ENOTSUP for a family or subtype to be ignored. */
 int bgp_refresh_parse(struct bgp_reader body, enum bgp_family *ret);
 
-/* ---- OPEN -------------------------------------------------------------------------------------
- */
+/* ---- OPEN ----------------------------------------------------------------------------------- */
 
 struct bgp_capabilities {
 	bool given;         /* any capability at all */
@@ -144,8 +140,7 @@ struct bgp_negotiated {
 void bgp_open_negotiate(const struct bgp_open *local, const struct bgp_open *peer,
 			struct bgp_negotiated *ret);
 
-/* ---- UPDATE: build ----------------------------------------------------------------------------
- */
+/* ---- UPDATE: build -------------------------------------------------------------------------- */
 
 #define BGP_COMMUNITIES_MAX 64
 
@@ -204,8 +199,7 @@ size_t bgp_update_end(struct bgp_update *update);
 /* rfc: 4724 §2 End-of-RIB: an UPDATE without routes. */
 void bgp_end_of_rib_build(struct bgp_writer *writer, enum bgp_family family);
 
-/* ---- UPDATE: parse ----------------------------------------------------------------------------
- */
+/* ---- UPDATE: parse -------------------------------------------------------------------------- */
 
 /* rfc: 7606 §2, weakest first. AFI/SAFI disable is not used: it is a choice beside session reset.
  */

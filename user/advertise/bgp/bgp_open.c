@@ -9,8 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* ---- capabilities -----------------------------------------------------------------------------
- */
+/* ---- capabilities --------------------------------------------------------------------------- */
 
 static void put_multiprotocol(struct bgp_writer *writer, const struct bgp_open *open)
 {
@@ -168,8 +167,7 @@ static size_t capability_value_size(const struct capability *capability,
 	return writer.length;
 }
 
-/* ---- build ------------------------------------------------------------------------------------
- */
+/* ---- build ---------------------------------------------------------------------------------- */
 
 void bgp_open_build(struct bgp_writer *writer, const struct bgp_open *open)
 {
@@ -201,8 +199,7 @@ void bgp_open_build(struct bgp_writer *writer, const struct bgp_open *open)
 	bgp_message_end(writer);
 }
 
-/* ---- parse ------------------------------------------------------------------------------------
- */
+/* ---- parse ---------------------------------------------------------------------------------- */
 
 static int malformed(struct bgp_error *error, const char *what)
 {
@@ -319,8 +316,7 @@ int bgp_open_parse(struct bgp_reader body, struct bgp_open *ret, struct bgp_erro
 	return 0;
 }
 
-/* ---- check and negotiate ----------------------------------------------------------------------
- */
+/* ---- check and negotiate -------------------------------------------------------------------- */
 
 /* rfc: 5492 §5, data: the capability that would have been needed. */
 static int no_common_family(const struct bgp_open *local, struct bgp_error *error)

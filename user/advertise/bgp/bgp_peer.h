@@ -51,6 +51,7 @@ struct bgp_peer_status {
 	uint64_t established_count;
 	char last_error[BGP_ERROR_TEXT_SIZE]; /* valid UTF-8; empty: none yet */
 	uint64_t last_error_age_ms;
+	char connect_error[BGP_ERROR_TEXT_SIZE]; /* why the last attempt since came to nothing */
 	char note[BGP_ERROR_TEXT_SIZE]; /* what is wrong though the session is up; may be empty */
 };
 

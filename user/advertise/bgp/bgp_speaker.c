@@ -43,8 +43,7 @@ struct bgp_speaker {
 	void *done_arg;
 };
 
-/* ---- listening --------------------------------------------------------------------------------
- */
+/* ---- listening ------------------------------------------------------------------------------ */
 
 static struct peer_entry *find_peer(const struct bgp_speaker *speaker, const struct addr *address)
 {
@@ -197,8 +196,7 @@ static int change_listener_password(struct bgp_speaker *speaker, const struct ad
 	return bgp_socket_set_password(fd, address, password, err);
 }
 
-/* ---- peers ------------------------------------------------------------------------------------
- */
+/* ---- peers ---------------------------------------------------------------------------------- */
 
 static int compare_entries(const struct peer_entry *a, const struct peer_entry *b)
 {
@@ -277,8 +275,7 @@ int bgp_speaker_remove_peer(struct bgp_speaker *speaker, const struct addr *peer
 	return 0;
 }
 
-/* ---- the advertiser ---------------------------------------------------------------------------
- */
+/* ---- the advertiser ------------------------------------------------------------------------- */
 
 static struct bgp_speaker *speaker_of(struct advertiser *advertiser)
 {
@@ -365,8 +362,7 @@ struct advertiser *bgp_speaker_advertiser(struct bgp_speaker *speaker)
 	return &speaker->advertiser;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 static void check_done(struct bgp_speaker *speaker)
 {

@@ -45,8 +45,7 @@ static void note(struct parse *parse, enum bgp_reaction reaction, uint8_t subcod
 
 static const struct bgp_reader no_data;
 
-/* ---- prefixes ---------------------------------------------------------------------------------
- */
+/* ---- prefixes ------------------------------------------------------------------------------- */
 
 /* Counts prefixes; false when they cannot be followed to their end (rfc: 7606 §5.3). */
 static bool count_prefixes(struct bgp_reader prefixes, enum bgp_family family, unsigned *count)
@@ -66,8 +65,7 @@ static bool count_prefixes(struct bgp_reader prefixes, enum bgp_family family, u
 	return true;
 }
 
-/* ---- the value of each attribute --------------------------------------------------------------
- */
+/* ---- the value of each attribute ------------------------------------------------------------ */
 
 /* true: well-formed. Else *subcode may be changed from Attribute Length Error. */
 typedef bool check_fn(const struct parse *parse, struct bgp_reader value, uint8_t *subcode);
@@ -166,8 +164,7 @@ static bool check_list_of_20(const struct parse *parse, struct bgp_reader value,
 	return check_multiple(value, 20, subcode);
 }
 
-/* ---- MP_REACH_NLRI and MP_UNREACH_NLRI --------------------------------------------------------
- */
+/* ---- MP_REACH_NLRI and MP_UNREACH_NLRI ------------------------------------------------------ */
 
 /* rfc: 4760 §3: a next hop is one address of the family; 2545 §3: or two for IPv6; 8950 §4: an
  * IPv4 prefix may have an IPv6 one. */
@@ -218,8 +215,7 @@ static bool parse_mp_unreach(struct parse *parse, struct bgp_reader value)
 	return count_prefixes(value, family, &parse->summary->withdrawn);
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------ */
 
 #define WELL_KNOWN          BGP_FLAG_TRANSITIVE
 #define OPTIONAL            BGP_FLAG_OPTIONAL
