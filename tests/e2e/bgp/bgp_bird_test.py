@@ -293,6 +293,36 @@ def test_graceful_restart(lab):
     until(lambda: bird.count() == 0)
 
 
+def test_no_request_fails_across_kill(lab):
+    """The forwarding plane (here: the VIP on lo and a server) outlives the daemon: requests from
+    behind the router go on through kill -9 and the new start, and none fails."""
+    lab.base(far=True)
+    bird = Bird(lab, "r", bird_bgp(extra="graceful restart aware;",
+                                   channels="ipv4 { import all; export none; graceful restart on; };"))
+    lab.sh("n1", "ip addr add 192.0.2.1/32 dev lo")
+    lab.popen("n1", "ncat", "-l", "-k", "192.0.2.1", "8080", "-c", "echo served")
+    node = Speaker(lab)
+    node.do(f"peer add {ROUTER}")
+    node.do("announce 192.0.2.1")
+    node.do("complete")
+    node.up()
+    ask = "ncat --recv-only -w 3 192.0.2.1 8080"
+    until(lambda: "served" in lab.sh("far", ask, check=False))
+    requests = lab.popen("far", "sh", "-c", f"while :; do {ask} 2>&1 || echo failed; done",
+                         stdout=subprocess.PIPE, text=True)
+    for _ in range(2):
+        node.kill()
+        until(lambda: "Established" not in bird.ask("show protocols node"))
+        node = Speaker(lab, flags=("-r",))
+        node.do(f"peer add {ROUTER}")
+        node.do("announce 192.0.2.1")
+        node.do("complete")
+        node.up()
+    requests.terminate()
+    lines = requests.stdout.read().split()
+    assert len(lines) > 5 and set(lines) == {"served"}, lines
+
+
 def test_graceful_shutdown_community(lab):
     lab.base()
     bird = Bird(lab, "r", bird_bgp())

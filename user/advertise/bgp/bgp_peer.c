@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "lib/log.h"
 
@@ -221,8 +222,13 @@ static uint64_t do_now(void *arg)
 
 static uint32_t do_random(void *arg)
 {
+	uint32_t value;
+
 	(void)arg;
-	return (uint32_t)random();
+	/* Nodes that start together must not come to the same numbers. */
+	if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != sizeof(value))
+		value = (uint32_t)uv_hrtime();
+	return value;
 }
 
 static void do_established(void *arg)

@@ -65,8 +65,10 @@ void bgp_peer_take(struct bgp_peer *peer, struct bgp_connection *connection);
 
 /* Tells the peer what it does not know yet, as far as its connection takes it. */
 void bgp_peer_flush(struct bgp_peer *peer);
-/* Tells everything again (the attributes have changed, or maybe the node's addresses). */
+/* Tells everything again: the attributes have changed. */
 void bgp_peer_resend(struct bgp_peer *peer);
+/* Looks whether the next hops are still the same, and tells everything again if not. */
+void bgp_peer_check_next_hops(struct bgp_peer *peer);
 
 /* Ends the session for good: with this Cease, or silently when NULL (routes are kept by a peer that
  * does graceful restart). */

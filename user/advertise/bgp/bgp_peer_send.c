@@ -75,25 +75,31 @@ void bgp_peer_flush(struct bgp_peer *peer)
 	}
 }
 
-/* Finds the next hops and begins to tell each agreed family from its start. */
-void bgp_peer_tell_everything(struct bgp_peer *peer)
+static void find_next_hops(const struct bgp_peer *peer,
+			   struct bgp_next_hop ret[static BGP_FAMILY_COUNT])
 {
-	const struct bgp_peer_context *context = peer->context;
 	struct addr local = bgp_connection_local(peer->session->connection);
 
+	bgp_next_hops_find(peer->context->config, peer->context->rib, &local, &peer->config.address,
+			   ret);
+}
+
+void bgp_peer_tell_everything(struct bgp_peer *peer)
+{
+	struct bgp_rib *rib = peer->context->rib;
+
 	peer->note[0] = '\0';
-	bgp_next_hops_find(context->config, context->rib, &local, &peer->config.address,
-			   peer->path.next_hop);
+	find_next_hops(peer, peer->path.next_hop);
 	for (int i = 0; i < BGP_FAMILY_COUNT; i++) {
 		enum bgp_family family = (enum bgp_family)i;
 
 		if (!(peer->negotiated.families & BGP_FAMILY_BIT(i)))
 			continue;
 		if (peer->path.next_hop[i].global.family != AF_UNSPEC) {
-			bgp_rib_start(context->rib, &peer->reader, family);
+			bgp_rib_start(rib, &peer->reader, family);
 			continue;
 		}
-		bgp_rib_stop(context->rib, &peer->reader, family);
+		bgp_rib_stop(rib, &peer->reader, family);
 		snprintf(peer->note, sizeof(peer->note),
 			 "%s VIPs are not announced to this peer: the adapter of the session has "
 			 "no %s address to be the next hop; give it one, or --bgp-next-hop",
@@ -106,4 +112,20 @@ void bgp_peer_resend(struct bgp_peer *peer)
 {
 	if (peer->session != NULL)
 		bgp_peer_tell_everything(peer);
+}
+
+void bgp_peer_check_next_hops(struct bgp_peer *peer)
+{
+	struct bgp_next_hop found[BGP_FAMILY_COUNT];
+
+	if (peer->session == NULL)
+		return;
+	find_next_hops(peer, found);
+	for (int i = 0; i < BGP_FAMILY_COUNT; i++) {
+		if (addr_equal(&found[i].global, &peer->path.next_hop[i].global) &&
+		    addr_equal(&found[i].link_local, &peer->path.next_hop[i].link_local))
+			continue;
+		bgp_peer_tell_everything(peer);
+		return;
+	}
 }
