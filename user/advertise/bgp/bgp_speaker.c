@@ -53,6 +53,9 @@ static struct peer_entry *find_peer(const struct bgp_speaker *speaker, const str
 	return entry;
 }
 
+static void on_listener_closed(uv_handle_t *handle);
+static void on_handle_closed(uv_handle_t *handle);
+
 static void on_incoming(uv_stream_t *server, int status)
 {
 	struct bgp_speaker *speaker = server->data;
@@ -62,10 +65,14 @@ static void on_incoming(uv_stream_t *server, int status)
 	struct addr remote;
 	struct errbuf err;
 
-	if (status < 0 ||
-	    bgp_connection_accept(speaker->context.loop, &speaker->context.connections, server,
-				  &connection, &err) < 0)
+	if (status < 0)
 		return;
+	if (bgp_connection_accept(speaker->context.loop, &speaker->context.connections, server,
+				  &connection, &err) < 0) {
+		/* uv waits for this connection to be taken before it gives another: begin anew. */
+		uv_close((uv_handle_t *)server, on_listener_closed);
+		return;
+	}
 	remote = bgp_connection_remote(connection);
 	entry = find_peer(speaker, &remote);
 	if (entry == NULL) {
@@ -76,9 +83,6 @@ static void on_incoming(uv_stream_t *server, int status)
 	}
 	bgp_peer_take(entry->peer, connection);
 }
-
-static void on_listener_closed(uv_handle_t *handle);
-static void on_handle_closed(uv_handle_t *handle);
 
 /* The passwords are on the listening socket: an unsigned SYN is not even answered. */
 static int set_listener_passwords(struct bgp_speaker *speaker, enum bgp_family family, int fd,
@@ -223,13 +227,17 @@ int bgp_speaker_add_peer(struct bgp_speaker *speaker, const struct bgp_peer_conf
 		return result;
 	entry = calloc(1, sizeof(*entry));
 	if (entry == NULL)
-		return errbuf_set(err, -ENOMEM, "memory is short");
-	entry->address = config->address;
-	result = bgp_peer_new(&speaker->context, config, &entry->peer, err);
+		result = errbuf_set(err, -ENOMEM, "memory is short");
+	else
+		result = bgp_peer_new(&speaker->context, config, &entry->peer, err);
 	if (result < 0) {
+		struct errbuf ignored; /* the sentence is written already */
+
+		change_listener_password(speaker, &config->address, "", &ignored);
 		free(entry);
 		return result;
 	}
+	entry->address = config->address;
 	speaker->pending++;
 	HASH_ADD(hh, speaker->peers, address, sizeof(entry->address), entry);
 	HASH_SORT(speaker->peers, compare_entries);
@@ -457,26 +465,25 @@ void bgp_speaker_status(const struct bgp_speaker *speaker, struct bgp_speaker_st
 	}
 }
 
-static void resend_all(struct bgp_speaker *speaker)
+void bgp_speaker_graceful_shutdown(struct bgp_speaker *speaker, bool on)
 {
 	struct peer_entry *entry, *tmp;
 
+	if (speaker->config.attributes.graceful_shutdown == on)
+		return;
+	speaker->config.attributes.graceful_shutdown = on;
 	HASH_ITER (hh, speaker->peers, entry, tmp) {
 		bgp_peer_resend(entry->peer);
 	}
 }
 
-void bgp_speaker_graceful_shutdown(struct bgp_speaker *speaker, bool on)
-{
-	if (speaker->config.attributes.graceful_shutdown == on)
-		return;
-	speaker->config.attributes.graceful_shutdown = on;
-	resend_all(speaker);
-}
-
 void bgp_speaker_addresses_changed(struct bgp_speaker *speaker)
 {
-	resend_all(speaker);
+	struct peer_entry *entry, *tmp;
+
+	HASH_ITER (hh, speaker->peers, entry, tmp) {
+		bgp_peer_check_next_hops(entry->peer);
+	}
 }
 
 void bgp_speaker_stop(struct bgp_speaker *speaker, enum bgp_stop how, const char *text,
