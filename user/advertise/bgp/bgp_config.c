@@ -194,8 +194,8 @@ static int parse_community(const char *text, struct bgp_attributes *attributes, 
 			return add_community(attributes, well_known_communities[i].value, err);
 	}
 	if (strlen(text) < sizeof(small)) {
-		strcpy(small, text);
-		strcpy(large, text);
+		memcpy(small, text, strlen(text) + 1);
+		memcpy(large, text, strlen(text) + 1);
 		if (split_community(small, UINT16_MAX, numbers) == 2)
 			return add_community(attributes, (uint32_t)(numbers[0] << 16 | numbers[1]),
 					     err);
@@ -411,7 +411,7 @@ int bgp_peer_parse(const char *text, struct bgp_peer_config *ret, struct errbuf 
 	if (strlen(text) >= sizeof(copy))
 		return errbuf_set(err, -EINVAL, "--bgp-peer: longer than %d bytes",
 				  PEER_TEXT_SIZE - 1);
-	strcpy(copy, text);
+	memcpy(copy, text, strlen(text) + 1);
 	result = parse_peer(copy, &peer, err);
 	if (result == 0)
 		result = bgp_peer_check(&peer, 0, err);

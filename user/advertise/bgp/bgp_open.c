@@ -160,7 +160,7 @@ static size_t capability_value_size(const struct capability *capability,
 	uint8_t scratch[64];
 	struct bgp_writer writer = { .data = scratch, .size = sizeof(scratch) };
 
-	/* A head of 4 bytes per family is not that of one capability with 8. */
+	/* One capability per family; put_multiprotocol() writes the heads after the first. */
 	if (capability->code == BGP_CAP_MULTIPROTOCOL)
 		return 4;
 	capability->put(&writer, open);

@@ -290,8 +290,9 @@ static void remember_error(struct bgp_peer *peer, enum bgp_state was, enum bgp_f
 		peer->last_error_at_ms = uv_now(peer->context->loop);
 	/* The same failure of each new attempt is said once. */
 	if (was == BGP_STATE_ESTABLISHED)
-		log_warn("Peer Down %s (AS %u): %s", bgp_peer_text(peer, text), peer->config.as,
-			 line);
+		log_write(peer->stopped ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+			  "Peer Down %s (AS %u): %s", bgp_peer_text(peer, text), peer->config.as,
+			  line);
 	else if (news && !peer->stopped)
 		log_warn("Peer %s (AS %u) not up: %s", bgp_peer_text(peer, text), peer->config.as,
 			 line);

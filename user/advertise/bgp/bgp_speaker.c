@@ -35,6 +35,7 @@ struct bgp_speaker {
 	struct listener listeners[BGP_FAMILY_COUNT];
 	char listen_error[ERRBUF_SIZE];
 	uv_timer_t flush; /* fires on the loop's next turn: a burst of changes is told together */
+	bool withdrew;    /* on this turn already */
 	uv_timer_t listen_retry;
 
 	bool stopping;
@@ -301,7 +302,10 @@ static void flush_peers(struct bgp_speaker *speaker)
 
 static void on_flush(uv_timer_t *timer)
 {
-	flush_peers(timer->data);
+	struct bgp_speaker *speaker = timer->data;
+
+	speaker->withdrew = false;
+	flush_peers(speaker);
 }
 
 static void flush_soon(struct bgp_speaker *speaker)
@@ -333,13 +337,13 @@ static int bgp_withdraw(struct advertiser *advertiser, const struct addr *vip, s
 {
 	struct bgp_speaker *speaker = speaker_of(advertiser);
 	struct advertiser *placer = speaker->placer;
-	bool first = !uv_is_active((uv_handle_t *)&speaker->flush);
 
 	/* The first withdrawal of a turn goes out at once; a burst behind it is packed and follows
 	 * on the next turn. */
 	if (bgp_rib_withdraw(speaker->context.rib, vip)) {
-		if (first)
+		if (!speaker->withdrew)
 			flush_peers(speaker);
+		speaker->withdrew = true;
 		flush_soon(speaker);
 	}
 	return placer == NULL ? 0 : placer->ops->withdraw(placer, vip, err);

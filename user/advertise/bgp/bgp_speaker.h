@@ -4,9 +4,10 @@
  * listening sockets; it implements advertiser_ops ("bgp"). Putting a VIP on the adapter is not its
  * business: it passes prepare, the second half of withdraw, and retain on to a `placer`.
  *
- * invariant: a withdrawal is on its way to the peers before the VIP leaves the adapter.
- * invariant: peers hear "that is all" (End-of-RIB) only after retain(), when core has announced all
- * that it desires; so a restart loses no route at a peer that does graceful restart.
+ * invariant: a withdrawal is sent before the VIP leaves the adapter; of a burst the first one is,
+ * and the rest, packed together, on the loop's next turn. invariant: peers hear "that is all"
+ * (End-of-RIB) only after retain(), when core has announced all that it desires; so a restart loses
+ * no route at a peer that does graceful restart.
  *
  * Called on the loop's thread. Logs what happens by itself (peers up and down).
  */
