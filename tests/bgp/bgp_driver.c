@@ -110,11 +110,14 @@ static void change_vips(struct bgp_speaker *speaker, char *arguments, bool annou
 {
 	struct advertiser *advertiser = bgp_speaker_advertiser(speaker);
 	const char *first = strsep(&arguments, " "), *count = strsep(&arguments, " ");
-	struct errbuf err = { 0 };
+	struct errbuf err = { .text = "give an address, and maybe a count" };
 	struct addr vip;
+	uint32_t left = 1;
 	int result = first == NULL ? -EINVAL : addr_parse(first, &vip);
 
-	for (long left = count == NULL ? 1 : atol(count); result == 0 && left > 0; left--) {
+	if (result == 0 && count != NULL)
+		result = bgp_number_parse("COUNT", count, &left, &err);
+	for (; result == 0 && left > 0; left--) {
 		if (announce)
 			advertiser->ops->announce(advertiser, &vip);
 		else

@@ -17,8 +17,8 @@ import subprocess
 import tempfile
 import time
 
-TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
-DRIVER = os.path.join(TOP, "build", "tests", "e2e", "bgp", "bgp_driver")
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+DRIVER = os.path.join(TOP, "build", "tests", "bgp", "bgp_driver")
 NODE_AS = 65010
 ROUTER_AS = 65001
 

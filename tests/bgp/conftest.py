@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 import os
-import subprocess
+import signal
 
 import pytest
 
-from bgp_lab import TOP, Lab
+from bgp_lab import DRIVER, Lab
 
 
-@pytest.fixture(scope="session", autouse=True)
-def driver():
-    """Builds bgp_driver, with the sanitizers."""
-    subprocess.run(["make", "-s", "-C", TOP, "build/tests/e2e/bgp/bgp_driver"], check=True)
+def pytest_sessionstart(session):
+    """SIGTERM ends the run as Ctrl-C does: fixtures are torn down, labs removed."""
+    del session
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    if not os.path.exists(DRIVER):
+        pytest.exit(f"{DRIVER} is not built; `make test-bgp` builds it", returncode=2)
 
 
 @pytest.fixture

@@ -275,7 +275,7 @@ static int parse_ranged(const char *key, const char *value, uint64_t least, uint
 
 static int parse_port(const char *value, struct bgp_peer_config *peer, struct errbuf *err)
 {
-	uint64_t number;
+	uint64_t number = 0;
 
 	if (parse_ranged("port", value, 1, UINT16_MAX, &number, err) < 0)
 		return -EINVAL;
@@ -292,7 +292,7 @@ static int parse_password_file(const char *value, struct bgp_peer_config *peer, 
 
 static int parse_multihop(const char *value, struct bgp_peer_config *peer, struct errbuf *err)
 {
-	uint64_t number;
+	uint64_t number = 0;
 
 	if (parse_ranged("multihop", value, 1, BGP_HOPS_MAX, &number, err) < 0)
 		return -EINVAL;
@@ -321,7 +321,7 @@ static int parse_source(const char *value, struct bgp_peer_config *peer, struct 
 
 static int parse_hold(const char *value, struct bgp_peer_config *peer, struct errbuf *err)
 {
-	uint64_t number;
+	uint64_t number = 0;
 
 	if (parse_ranged("hold", value, 0, UINT16_MAX, &number, err) < 0)
 		return -EINVAL;
@@ -331,7 +331,7 @@ static int parse_hold(const char *value, struct bgp_peer_config *peer, struct er
 
 static int parse_connect_retry(const char *value, struct bgp_peer_config *peer, struct errbuf *err)
 {
-	uint64_t number;
+	uint64_t number = 0;
 
 	if (parse_ranged("connect-retry", value, 1, UINT16_MAX, &number, err) < 0)
 		return -EINVAL;
