@@ -131,6 +131,24 @@ $(B)/tests/fuzz/api_decode_fuzz: tests/fuzz/api_decode_fuzz.c api/decode.c api/j
 	$(call say,CLANG)
 	$(Q)$(CLANG) -std=gnu17 $(CPPFLAGS) $(PKG_CFLAGS) $(FUZZ_FLAGS) -o $@ $^ $(PKG_LIBS)
 
+# The BGP speaker with a driver in place of core and API, and its fuzz targets.
+BGP_TESTS := $(B)/tests/bgp/bgp_driver $(B)/tests/fuzz/bgp_message_fuzz $(B)/tests/fuzz/bgp_config_fuzz
+.PHONY: test-bgp
+build-tests: $(BGP_TESTS)
+test-bgp: $(BGP_TESTS) ## BGP against BIRD, FRR, GoBGP, ExaBGP and plain bytes (root); T=name
+	tests/run bgp $(if $(T),-k $(T))
+
+$(B)/tests/bgp/bgp_driver: $(B)/asan/tests/bgp/bgp_driver.o $(B)/libslb-asan.a
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(LDLIBS)
+
+BGP_FUZZED := $(addprefix user/advertise/bgp/bgp_,message.c open.c update_build.c update_parse.c config.c)
+$(B)/tests/fuzz/bgp_%_fuzz: tests/fuzz/bgp_%_fuzz.c $(BGP_FUZZED) user/lib/addr.c user/lib/errbuf.c
+	@mkdir -p $(@D)
+	$(call say,CLANG)
+	$(Q)$(CLANG) -std=gnu17 $(CPPFLAGS) $(FUZZ_FLAGS) -o $@ $^
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # --- Tests: T= names one test --------------------------------------------------------------------
