@@ -24,8 +24,9 @@ typedef struct __sk_buff ctx_t;
 
 #define CTX_RESOLVES_NEIGHBOUR 1
 
-/* Ethernet, the longest IPv4 header, the longest TCP header. */
-#define CTX_PULL_BYTES (14 + 60 + 60)
+/* Ethernet, the longest IPv4 header, then the longest TCP header, or an ICMP error and what it
+ * quotes of a packet. */
+#define CTX_PULL_BYTES (14 + 60 + 8 + 60 + 20)
 
 /* skb->pkt_type, of <linux/if_packet.h>, which does not compile for BPF. */
 #define CTX_PACKET_HOST 0
@@ -116,6 +117,13 @@ static __always_inline void ctx_l4_checksum(ctx_t *ctx, const int family,
 	bpf_l4_csum_replace(ctx, check_offset, 0, port_delta, mangled);
 	if (family == AF_INET6)
 		bpf_csum_update(ctx, addr_delta + HOP_LIMIT_DELTA);
+}
+
+/* The frame was changed by `delta` (a one's complement sum), which no checksum in it makes up for.
+ */
+static __always_inline void ctx_frame_changed(ctx_t *ctx, __u32 delta)
+{
+	bpf_csum_update(ctx, delta);
 }
 
 static __always_inline int ctx_redirect(ctx_t *ctx, __u32 ifindex)

@@ -65,12 +65,15 @@ static __always_inline int may_promote(const struct work *work, struct slb_flow 
 static __always_inline long promote_entry(const int family, const union flow_key *key,
 					  const struct slb_flow *flow)
 {
-	union flow_value value;
+	struct beginning *room = beginning_find();
 	long failed;
 
-	/* On the stack first: what the LRU recycles under our eyes must not become a flow. */
-	__builtin_memcpy(&value, flow, family == AF_INET ? sizeof(value.v4) : sizeof(value.v6));
-	failed = flow_insert(family, key, &value);
+	if (!room)
+		return -ENOMEM;
+	/* A copy first: what the LRU recycles under our eyes must not become a flow. */
+	__builtin_memcpy(&room->value, flow,
+			 family == AF_INET ? sizeof(room->value.v4) : sizeof(room->value.v6));
+	failed = flow_insert(family, key, &room->value);
 	return failed == -EEXIST ? 0 : failed;
 }
 
@@ -148,19 +151,29 @@ static __always_inline int follow_tcp(const int family, struct work *work)
 	return GO_ON;
 }
 
+/* The flow's backend is there and takes packets: GO_ON. CTX_UP: it is gone. */
+static __always_inline int follow_backend(struct work *work)
+{
+	__u32 service_id = work->flow->service_id;
+	const struct slb_backend *backend = bpf_map_lookup_elem(&backends, &work->flow->backend_id);
+
+	if (!backend || backend->type == SLB_BACKEND_NONE || backend->service_id != service_id)
+		return CTX_UP;
+	if (backend->flags & SLB_BACKEND_DISABLED)
+		return drop(service_id, SLB_DROP_BACKEND_DISABLED);
+	return GO_ON;
+}
+
 /* work->flow is set. GO_ON: the packet may take it, or (work->flow NULL) has no flow after all. */
 static __always_inline int follow(ctx_t *ctx, const int family, struct work *work)
 {
-	__u32 service_id = work->flow->service_id;
-	const struct slb_backend *backend;
-	int verdict;
+	int verdict = follow_backend(work);
 
 	(void)ctx;
-	backend = bpf_map_lookup_elem(&backends, &work->flow->backend_id);
-	if (!backend || backend->type == SLB_BACKEND_NONE || backend->service_id != service_id)
+	if (verdict == CTX_UP)
 		return follow_forget(family, work);
-	if (backend->flags & SLB_BACKEND_DISABLED)
-		return drop(service_id, SLB_DROP_BACKEND_DISABLED);
+	if (verdict != GO_ON)
+		return verdict;
 	if (work->packet.protocol == IPPROTO_TCP) {
 		verdict = follow_tcp(family, work);
 		if (verdict != GO_ON || !work->flow)
@@ -172,7 +185,7 @@ static __always_inline int follow(ctx_t *ctx, const int family, struct work *wor
 			return verdict;
 	}
 	if (work->packet.ttl <= 1 && !(work->flow->flags & SLB_FLOW_LOCAL))
-		return hand_up(service_id, SLB_DROP_TTL_EXCEEDED);
+		return hand_up(work->flow->service_id, SLB_DROP_TTL_EXCEEDED);
 	return GO_ON;
 }
 

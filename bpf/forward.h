@@ -46,4 +46,14 @@ static __always_inline int forward(ctx_t *ctx, const int family, struct packet *
 	return ctx_redirect(ctx, flow->ifindex);
 }
 
+/* It has no MAC yet: fib says whose the kernel must find. */
+static __always_inline int forward_by_neighbour(ctx_t *ctx, const int family, struct packet *packet,
+						struct slb_flow *flow, struct bpf_fib_lookup *fib)
+{
+	count_traffic(ctx, packet, flow);
+	flow_touch(flow, clock_now_s());
+	rewrite(ctx, family, packet, flow);
+	return ctx_redirect_neighbour(ctx, fib);
+}
+
 #endif

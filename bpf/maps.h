@@ -137,9 +137,9 @@ struct {
 	__type(value, struct slb_drops);
 } drops SEC(".maps");
 
-/* programs' own, for the time of one call: a flow that begins (begin.h). Two IPv6 keys and a value
- * are more than the stack has room for under its callers. The hooks of one CPU never interrupt each
- * other. The daemon leaves it alone; not pinned. */
+/* programs' own, for the time of one call: a flow that begins (begin.h) or is copied (follow.h).
+ * Two IPv6 keys and a value are more than the stack has room for under its callers. The hooks of
+ * one CPU never interrupt each other. The daemon leaves it alone; not pinned. */
 struct beginning {
 	union flow_key key;   /* of the packet */
 	union flow_key reply; /* of the backend's packets */

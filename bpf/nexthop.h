@@ -58,28 +58,27 @@ static __always_inline void nexthop_keep(struct slb_flow *flow, const struct bpf
 	flow->generation = generation;
 }
 
-/* GO_ON: work->flow has a valid next hop for this packet. */
+/*
+ * GO_ON: work->flow has a valid next hop for this packet. BY_NEIGHBOUR (tc): the kernel must
+ * resolve its neighbour; rewrite the packet and give it to ctx_redirect_neighbour with work->fib.
+ */
 static __always_inline int nexthop(ctx_t *ctx, const int family, struct work *work)
 {
 	__u32 generation = work->config->generation; /* before the lookup, not after */
-	struct bpf_fib_lookup fib = {};
+	__u32 service_id = work->flow->service_id;
 
-	nexthop_ask(ctx, family, work, &fib);
-	switch (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0)) {
+	nexthop_ask(ctx, family, work, &work->fib);
+	switch (bpf_fib_lookup(ctx, &work->fib, sizeof(work->fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
-		nexthop_keep(work->flow, &fib, generation);
+		nexthop_keep(work->flow, &work->fib, generation);
 		return GO_ON;
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
-		if (!CTX_RESOLVES_NEIGHBOUR)
-			return hand_up(work->flow->service_id, SLB_DROP_NO_NEIGHBOUR);
-		count_traffic(ctx, &work->packet, work->flow);
-		flow_touch(work->flow, work->now_s);
-		rewrite(ctx, family, &work->packet, work->flow);
-		return ctx_redirect_neighbour(ctx, &fib);
+		return CTX_RESOLVES_NEIGHBOUR ? BY_NEIGHBOUR
+					      : hand_up(service_id, SLB_DROP_NO_NEIGHBOUR);
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		return drop(work->flow->service_id, SLB_DROP_TOO_BIG);
+		return drop(service_id, SLB_DROP_TOO_BIG);
 	default:
-		return drop(work->flow->service_id, SLB_DROP_NO_ROUTE);
+		return drop(service_id, SLB_DROP_NO_ROUTE);
 	}
 }
 

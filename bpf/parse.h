@@ -17,12 +17,14 @@
 enum parse_result {
 	PARSE_OK,
 	PARSE_OTHER,
+	PARSE_ICMP,
 	PARSE_MALFORMED,
 };
 
 #define IPV4_FRAGMENT    0x3fff /* more fragments, or an offset */
-#define IP_WORD_BYTES    4      /* IHL and TCP's data offset count these */
-#define TCP_OFFSET_BYTE  12     /* data offset in its upper half */
+#define IPV4_OFFSET      0x1fff
+#define IP_WORD_BYTES    4  /* IHL and TCP's data offset count these */
+#define TCP_OFFSET_BYTE  12 /* data offset in its upper half */
 #define TCP_FLAGS_BYTE   13
 #define IPV4_LEAST_BYTES sizeof(struct iphdr)
 #define TCP_LEAST_BYTES  sizeof(struct tcphdr)
@@ -96,7 +98,7 @@ static __always_inline enum parse_result parse_ipv4(const ctx_t *ctx, struct pac
 		return PARSE_MALFORMED;
 	packet->protocol = ip->protocol;
 	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
-		return PARSE_OTHER;
+		return ip->protocol == IPPROTO_ICMP ? PARSE_ICMP : PARSE_OTHER;
 	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT))
 		return PARSE_OTHER;
 	first = *(const __u8 *)ip; /* version and IHL: bit fields would cost more */
@@ -121,7 +123,7 @@ static __always_inline enum parse_result parse_ipv6(const ctx_t *ctx, struct pac
 		return PARSE_MALFORMED;
 	packet->protocol = ip->nexthdr;
 	if (ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP)
-		return PARSE_OTHER;
+		return ip->nexthdr == IPPROTO_ICMPV6 ? PARSE_ICMP : PARSE_OTHER;
 	if (*(const __u8 *)ip >> 4 != 6)
 		return PARSE_MALFORMED;
 	packet->bytes = (__u32)sizeof(*ip) + bpf_ntohs(ip->payload_len);

@@ -12,6 +12,7 @@
 #include "flow.h"
 #include "follow.h"
 #include "forward.h"
+#include "icmp.h"
 #include "nexthop.h"
 #include "parse.h"
 #include "select.h"
@@ -64,6 +65,12 @@ static __always_inline int classify(ctx_t *ctx, const int family, struct work *w
 		return CTX_UP;
 	work->flow = half_open_find(family, &work->key);
 	work->is_half_open = 1;
+	if (work->flow)
+		return GO_ON;
+	/* Another CPU may have promoted it since the first look: it inserts there before it removes
+	 * here. */
+	work->flow = flow_find(family, &work->key);
+	work->is_half_open = 0;
 	return GO_ON;
 }
 
@@ -92,11 +99,12 @@ static __always_inline int begin_call(ctx_t *ctx, const int family, struct work 
 }
 
 /* The packet's flow, found or begun. */
-static __always_inline int flow_get(ctx_t *ctx, const int family, struct work *work)
+static __always_inline int flow_get(ctx_t *ctx, const int family, struct work *work, int is_missed)
 {
 	int verdict;
 
-	work->flow = flow_find(family, &work->key);
+	if (!is_missed)
+		work->flow = flow_find(family, &work->key);
 	if (!work->flow) {
 		verdict = classify(ctx, family, work);
 		if (verdict != GO_ON)
@@ -114,23 +122,17 @@ static __always_inline int flow_get(ctx_t *ctx, const int family, struct work *w
 	return begin_call(ctx, family, work);
 }
 
-/* Everything but data of an established flow. */
-static __always_inline int slow(ctx_t *ctx, const int family)
+/* Everything but data of an established flow. is_missed: the packet was not found in flows. */
+static __always_inline int slow(ctx_t *ctx, const int family, int is_missed)
 {
 	struct work work = { .config = config_find(), .now_s = clock_now_s() };
 	int verdict;
 
-	switch (parse(ctx, family, &work.packet, &work.key)) {
-	case PARSE_OTHER:
-		return CTX_UP;
-	case PARSE_MALFORMED:
-		return hand_up(0, SLB_DROP_MALFORMED);
-	case PARSE_OK:
-		break;
-	}
+	if (parse(ctx, family, &work.packet, &work.key) != PARSE_OK)
+		return hand_up(0, SLB_DROP_MALFORMED); /* established() took the rest */
 	if (!work.config || !work.config->generation)
 		return CTX_UP;
-	verdict = flow_get(ctx, family, &work);
+	verdict = flow_get(ctx, family, &work, is_missed);
 	if (verdict != GO_ON || !work.flow)
 		return verdict;
 	if (work.flow->flags & SLB_FLOW_LOCAL) {
@@ -141,20 +143,23 @@ static __always_inline int slow(ctx_t *ctx, const int family)
 	if (work.flow->generation != work.config->generation ||
 	    packet_largest(ctx, &work.packet) > work.flow->mtu) {
 		verdict = nexthop_call(ctx, family, &work);
+		if (verdict == BY_NEIGHBOUR)
+			return forward_by_neighbour(ctx, family, &work.packet, work.flow,
+						    &work.fib);
 		if (verdict != GO_ON)
 			return verdict;
 	}
 	return forward(ctx, family, &work.packet, work.flow);
 }
 
-static __noinline int slow_v4(ctx_t *ctx)
+static __noinline int slow_v4(ctx_t *ctx, int is_missed)
 {
-	return slow(ctx, AF_INET);
+	return slow(ctx, AF_INET, is_missed);
 }
 
-static __noinline int slow_v6(ctx_t *ctx)
+static __noinline int slow_v6(ctx_t *ctx, int is_missed)
 {
-	return slow(ctx, AF_INET6);
+	return slow(ctx, AF_INET6, is_missed);
 }
 
 /*
@@ -168,16 +173,20 @@ static __always_inline int established(ctx_t *ctx, const int family)
 	struct packet packet;
 	union flow_key key;
 	struct slb_flow *flow;
+	int is_missed = 0;
 
 	switch (parse(ctx, family, &packet, &key)) {
 	case PARSE_OTHER:
 		return CTX_UP;
+	case PARSE_ICMP:
+		return family == AF_INET ? icmp_v4(ctx) : icmp_v6(ctx);
 	case PARSE_MALFORMED:
 		goto other;
 	case PARSE_OK:
 		break;
 	}
 	flow = flow_find(family, &key);
+	is_missed = !flow;
 	config = config_find();
 	if (!flow || !config)
 		goto other;
@@ -186,7 +195,7 @@ static __always_inline int established(ctx_t *ctx, const int family)
 		goto other;
 	return forward(ctx, family, &packet, flow);
 other:
-	return family == AF_INET ? slow_v4(ctx) : slow_v6(ctx);
+	return family == AF_INET ? slow_v4(ctx, is_missed) : slow_v6(ctx, is_missed);
 }
 
 static __always_inline int pipeline(ctx_t *ctx)

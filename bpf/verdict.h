@@ -9,7 +9,8 @@
 #include "maps.h"
 
 /* Not a verdict of any hook. */
-#define GO_ON (-1000)
+#define GO_ON        (-1000)
+#define BY_NEIGHBOUR (-1001) /* of nexthop alone */
 
 static __always_inline void count_drop(__u32 service_id, enum slb_drop reason)
 {

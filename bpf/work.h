@@ -14,11 +14,13 @@
 struct work {
 	union flow_key key;
 	struct packet packet;
+	void *error; /* the ICMP header, when the packet is an error about the flow (icmp.h) */
 	const struct slb_config *config;
 	const struct slb_service *service; /* of the packet's destination, or NULL */
 	struct slb_flow *flow;             /* of the packet, or NULL */
 	__u32 is_half_open;                /* where that flow is */
 	__u32 now_s;
+	struct bpf_fib_lookup fib; /* of the last lookup of a next hop */
 };
 
 /* stage_v4 and stage_v6 as functions of their own, and stage_call to call the right one. */

@@ -160,9 +160,9 @@ class Object:
     """A loaded object: .maps and .programs by name. sizes: max_entries by map; reuse: maps by name."""
 
     def __init__(self, path, sizes=None, reuse=None, constants=None):
-        self._log = ctypes.create_string_buffer(1 << 20)
+        self._log = ctypes.create_string_buffer(1 << 24)
         opts = _OpenOpts(sz=ctypes.sizeof(_OpenOpts), kernel_log_buf=ctypes.cast(self._log, _P),
-                         kernel_log_size=len(self._log), kernel_log_level=4)
+                         kernel_log_size=len(self._log), kernel_log_level=int(os.environ.get("SLB_VERIFIER_LOG", "4")))
         self.handle = _check(_open_file(path.encode(), ctypes.byref(opts)), f"open {path}")
         for handle in self._each(_next_map):
             name = _map_name(handle).decode()
