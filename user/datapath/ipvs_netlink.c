@@ -98,7 +98,7 @@ static int put_service_nest(struct nl_msg *msg, const struct ipvs_service *servi
 	/* Persistence by single client: mask of IPv4 in wire order, length of the prefix for IPv6.
 	 */
 	uint32_t netmask = service->vip.family == AF_INET ? UINT32_MAX : 128;
-	struct ip_vs_flags flags = { .flags = service->flags, .mask = IP_VS_SVC_F_PERSISTENT };
+	struct ip_vs_flags flags = { .flags = service->flags, .mask = IPVS_SERVICE_FLAGS };
 	struct nlattr *nest = nla_nest_start(msg, IPVS_CMD_ATTR_SERVICE);
 	int r;
 
@@ -199,7 +199,7 @@ static int parse_service(struct reply *reply, struct nlattr **attrs)
 		return -EPROTO;
 	nla_strlcpy(service->scheduler, a[IPVS_SVC_ATTR_SCHED_NAME], sizeof(service->scheduler));
 	service->flags = ((struct ip_vs_flags *)nla_data(a[IPVS_SVC_ATTR_FLAGS]))->flags &
-			 IP_VS_SVC_F_PERSISTENT;
+			 IPVS_SERVICE_FLAGS;
 	service->timeout_s = nla_get_u32(a[IPVS_SVC_ATTR_TIMEOUT]);
 	parse_traffic(a[IPVS_SVC_ATTR_STATS64], a[IPVS_SVC_ATTR_STATS], &service->traffic);
 	reply->found = true;

@@ -11,11 +11,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "datapath/netfilter_mark.h"
+
 extern char **environ;
 
 struct masquerade {
 	bool is_nftables;
 	bool has_ip6;
+
+	/* As slb left it: what is listed, and the mark of all rules at that time. */
+	char *listing; /* owned; NULL: not known */
+	struct netfilter_mark mark;
 };
 
 /* What a program printed to standard error: its last words, on one line. */
@@ -34,10 +40,24 @@ static void read_words(int fd, char words[WORDS_SIZE])
 	}
 }
 
+/* All that a program printed, for free(); NULL when memory is short. */
+static char *read_all(int fd)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	char *text = size < 0 ? NULL : calloc(1, (size_t)size + 1);
+
+	if (text != NULL && pread(fd, text, (size_t)size, 0) != size) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 /* Runs argv[0] from PATH with `input` as its standard input and waits. 0, -ENOENT when there is no
- * such program, -EIO when it failed; words then says why. Memory files stand in for pipes, so
- * nothing can block on a full one. */
-static int run(char *const argv[], const char *input, char words[WORDS_SIZE])
+ * such program, -EIO when it failed; words then says why. What it printed goes to *ret_output
+ * (unless NULL), for free(). Memory files stand in for pipes, so nothing can block on a full one.
+ */
+static int run_for(char *const argv[], const char *input, char words[WORDS_SIZE], char **ret_output)
 {
 	posix_spawn_file_actions_t actions;
 	int in = memfd_create("input", MFD_CLOEXEC), out = memfd_create("output", MFD_CLOEXEC);
@@ -65,11 +85,20 @@ static int run(char *const argv[], const char *input, char words[WORDS_SIZE])
 			r = -EIO;
 		}
 	}
+	if (r == 0 && ret_output != NULL) {
+		*ret_output = read_all(out);
+		r = *ret_output == NULL ? -ENOMEM : 0;
+	}
 	if (in >= 0)
 		close(in);
 	if (out >= 0)
 		close(out);
 	return r;
+}
+
+static int run(char *const argv[], const char *input, char words[WORDS_SIZE])
+{
+	return run_for(argv, input, words, NULL);
 }
 
 static int run_nft(const char *script, char words[WORDS_SIZE])
@@ -254,30 +283,119 @@ static int iptables_replace(const struct masquerade *masquerade, const struct ma
 	return r;
 }
 
+/* ---- what others changed */
+
+/* Lines that name slb's chain: the order of rules, and no counters. */
+static void keep_own_lines(char *text)
+{
+	char *to = text, *line = text;
+
+	while (*line != '\0') {
+		size_t length = strcspn(line, "\n");
+		char end = line[length];
+
+		line[length] = '\0';
+		if (strstr(line, "SLB") != NULL) {
+			memmove(to, line, length);
+			to += length;
+			*to++ = '\n';
+		}
+		line += length + (end != '\0');
+	}
+	*to = '\0';
+}
+
+/* What one family's rules look like now, for free(); NULL when they are not there. */
+static char *list_family(const struct masquerade *masquerade, int family)
+{
+	bool is_ipv4 = family == AF_INET;
+	const char *nft[] = { "nft", "list", "table", is_ipv4 ? "ip" : "ip6", "slb", NULL };
+	const char *iptables[] = {
+		is_ipv4 ? "iptables" : "ip6tables", "-w", "-t", "nat", "-S", NULL
+	};
+	char words[WORDS_SIZE], *text = NULL;
+
+	if (run_for((char *const *)(masquerade->is_nftables ? nft : iptables), "", words, &text) <
+	    0)
+		return NULL;
+	if (!masquerade->is_nftables)
+		keep_own_lines(text);
+	return text;
+}
+
+static char *list(const struct masquerade *masquerade)
+{
+	char *ipv4 = list_family(masquerade, AF_INET);
+	char *ipv6 = masquerade->has_ip6 ? list_family(masquerade, AF_INET6) : strdup("");
+	char *all = NULL;
+
+	if (ipv4 != NULL && ipv6 != NULL && asprintf(&all, "%s%s", ipv4, ipv6) < 0)
+		all = NULL;
+	free(ipv4);
+	free(ipv6);
+	return all;
+}
+
+/* After every change of slb's own. The mark first: what comes between is seen as a change. */
+static void note_own_state(struct masquerade *masquerade)
+{
+	masquerade->mark = netfilter_mark_read();
+	free(masquerade->listing);
+	masquerade->listing = list(masquerade);
+}
+
+bool masquerade_is_intact(struct masquerade *masquerade)
+{
+	struct netfilter_mark mark = netfilter_mark_read();
+	char *listing;
+	bool same;
+
+	if (masquerade->listing == NULL)
+		return false;
+	if (netfilter_mark_equal(&mark, &masquerade->mark))
+		return true;
+	listing = list(masquerade);
+	same = listing != NULL && strcmp(listing, masquerade->listing) == 0;
+	free(listing);
+	if (same)
+		masquerade->mark = mark;
+	return same;
+}
+
 /* ---- both families, both programs */
+
+/* Makes what is missing of table or chain. */
+static int make(struct masquerade *masquerade, struct errbuf *err)
+{
+	char nft_words[WORDS_SIZE], iptables_words[WORDS_SIZE], ignored[WORDS_SIZE];
+	int nft = nft_open(masquerade, nft_words), iptables;
+
+	if (nft == 0)
+		return 0;
+	iptables = iptables_open_family("iptables", iptables_words);
+	if (iptables < 0)
+		return errbuf_set(err, -ENOTSUP,
+				  "cannot masquerade: install nftables or iptables (nft: %s; "
+				  "iptables: %s)",
+				  nft == -ENOENT ? "not installed" : nft_words,
+				  iptables == -ENOENT ? "not installed" : iptables_words);
+	masquerade->has_ip6 = iptables_open_family("ip6tables", ignored) == 0;
+	return 0;
+}
 
 int masquerade_open(struct masquerade **ret, struct errbuf *err)
 {
 	struct masquerade *masquerade = calloc(1, sizeof(*masquerade));
-	char nft_words[WORDS_SIZE], iptables_words[WORDS_SIZE], ignored[WORDS_SIZE];
-	int nft, iptables;
+	int r;
 
 	if (masquerade == NULL)
 		return errbuf_set(err, -ENOMEM, "cannot masquerade: out of memory");
-	nft = nft_open(masquerade, nft_words);
-	if (nft < 0) {
-		iptables = iptables_open_family("iptables", iptables_words);
-		if (iptables < 0) {
-			free(masquerade);
-			return errbuf_set(
-				err, -ENOTSUP,
-				"cannot masquerade: install nftables or iptables (nft: %s; "
-				"iptables: %s)",
-				nft == -ENOENT ? "not installed" : nft_words,
-				iptables == -ENOENT ? "not installed" : iptables_words);
-		}
-		masquerade->has_ip6 = iptables_open_family("ip6tables", ignored) == 0;
+	r = make(masquerade, err);
+	if (r < 0) {
+		free(masquerade);
+		return r;
 	}
+	note_own_state(masquerade);
 	*ret = masquerade;
 	return 0;
 }
@@ -300,6 +418,7 @@ void masquerade_close(struct masquerade *masquerade, bool keep)
 			iptables_chain(programs[i], "-X", "SLB", NULL, ignored);
 		}
 	}
+	free(masquerade->listing);
 	free(masquerade);
 }
 
@@ -324,6 +443,7 @@ static int change(struct masquerade *masquerade, const struct masqueraded *servi
 		return errbuf_set(err, r, "cannot %s masquerading of %s port %u by %s: %s",
 				  remove ? "end" : "begin", addr_format(&service->vip, vip),
 				  service->port, masquerade_name(masquerade), words);
+	note_own_state(masquerade);
 	return 0;
 }
 
@@ -352,5 +472,14 @@ int masquerade_replace(struct masquerade *masquerade, const struct masqueraded *
 	if (r < 0)
 		return errbuf_set(err, r, "cannot renew masquerading by %s: %s",
 				  masquerade_name(masquerade), words);
+	note_own_state(masquerade);
 	return 0;
+}
+
+int masquerade_repair(struct masquerade *masquerade, const struct masqueraded *services,
+		      size_t count, struct errbuf *err)
+{
+	int r = make(masquerade, err);
+
+	return r < 0 ? r : masquerade_replace(masquerade, services, count, err);
 }
