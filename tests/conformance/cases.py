@@ -119,11 +119,6 @@ def source_hash(bench):
 
 
 @case
-def affinity(bench):
-    assert len(bench.get(bench.balancer(affinity_s=60), 20)) == 1
-
-
-@case
 def tcp_ipv6(bench):
     same(bench.get(bench.balancer(family="ipv6"), 30), {"b1": 10, "b2": 10, "b3": 10})
 

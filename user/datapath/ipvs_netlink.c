@@ -11,6 +11,8 @@
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
 
+#include "datapath/spawn.h"
+
 struct ipvs_netlink {
 	struct nl_sock *socket;
 	int family;
@@ -252,6 +254,18 @@ static int fail(struct errbuf *err, int error, const char *what, const struct ip
 			  service_text(service, text, sizeof(text)), strerror(-error));
 }
 
+/* The kernel does not load ip_vs for who asks for its family. */
+static int resolve(struct ipvs_netlink *netlink)
+{
+	char *argv[] = { (char *)"modprobe", (char *)"-q", (char *)"ip_vs", NULL };
+	char ignored[SPAWN_WORDS_SIZE];
+
+	netlink->family = genl_ctrl_resolve(netlink->socket, IPVS_GENL_NAME);
+	if (netlink->family < 0 && spawn_run(argv, "", ignored, NULL) == 0)
+		netlink->family = genl_ctrl_resolve(netlink->socket, IPVS_GENL_NAME);
+	return netlink->family;
+}
+
 int ipvs_netlink_open(struct ipvs_netlink **ret, struct errbuf *err)
 {
 	struct ipvs_netlink *netlink = calloc(1, sizeof(*netlink));
@@ -264,8 +278,7 @@ int ipvs_netlink_open(struct ipvs_netlink **ret, struct errbuf *err)
 		return errbuf_set(err, -EIO,
 				  "cannot open IPVS: the kernel gives no generic netlink socket");
 	}
-	netlink->family = genl_ctrl_resolve(netlink->socket, IPVS_GENL_NAME);
-	if (netlink->family < 0) {
+	if (resolve(netlink) < 0) {
 		ipvs_netlink_close(netlink);
 		return errbuf_set(
 			err, -ENOENT,
