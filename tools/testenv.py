@@ -28,6 +28,7 @@ import argparse
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -250,7 +251,8 @@ class Lab:
         prefix = ["nsenter", f"--net={self.namespace(member)}", "--"]
         if member != "net" and self.topology.member(member).is_node:
             script = (
-                'mount -t sysfs sysfs /sys && mount --bind "$0" /sys/fs/bpf && exec "$@"'
+                "mount -t sysfs sysfs /sys && "
+                '{ [ ! -d /sys/fs/bpf ] || mount --bind "$0" /sys/fs/bpf; } && exec "$@"'
             )
             prefix += ["unshare", "--mount", "--", "sh", "-c", script, str(self.bpf_path)]
         return prefix + [str(arg) for arg in argv]
@@ -326,17 +328,20 @@ class Lab:
         for name in self._namespace_names():
             _run(["ip", "netns", "add", name])
         self.bpf_path.mkdir()
-        _run(["mount", "-t", "bpf", "-o", "mode=0700", f"slb-{self.name}", self.bpf_path])
+        if _has_bpf():
+            _run(["mount", "-t", "bpf", "-o", "mode=0700", f"slb-{self.name}", self.bpf_path])
         for member in self.topology.members:
             (self.state_path / member.name).mkdir()
 
     def _configure(self):
         """One shell per namespace: the segments first (they make the veth pairs), then the
         members, side by side."""
-        pass_program = self.bpf_path / "lab-pass"
-        _pin_pass_program(pass_program)
+        pass_program = self.bpf_path / "lab-pass" if _has_bpf() else None
+        if pass_program:
+            _pin_pass_program(pass_program)
         self._script("net", self._segment_script(pass_program))
-        pass_program.unlink()  # the devices hold it now
+        if pass_program:
+            pass_program.unlink()  # the devices hold it now
         running = [
             (member.name, self._start_script(member.name, _member_script(member)))
             for member in self.topology.members
@@ -361,7 +366,7 @@ class Lab:
                     f"link set {near} master {port.segment} up",
                 ]
                 devices.append(near)
-                if member.is_node:
+                if member.is_node and pass_program:
                     links.append(f"link set {near} xdpdrv pinned {pass_program}")
         lines = [
             "sysctl -qw net.ipv6.conf.default.disable_ipv6=1",
@@ -442,6 +447,16 @@ def _ip_batch(lines):
     # Without -force a batch ends at its first failure, and with its status.
     text = "\n".join(lines)
     return f"ip -batch - <<'END'\n{text}\nEND"
+
+
+def _has_bpf():
+    """Does the kernel know bpf(2)? A lab without eBPF is one for IPVS."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.uname().machine != "x86_64":
+        return True
+    no_such_command, x86_64_bpf = 1 << 16, 321
+    libc.syscall(x86_64_bpf, no_such_command, None, 0)
+    return ctypes.get_errno() != errno.ENOSYS
 
 
 def _pin_pass_program(path):

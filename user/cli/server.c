@@ -8,7 +8,6 @@
  * touched; the API comes last, when there is something to answer. user/README.md has the table.
  */
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +26,7 @@
 #include "core/core.h"
 #include "core/ipam.h"
 #include "core/ipam_pool.h"
-#include "datapath/ebpf.h"
+#include "datapath/ladder.h"
 #include "lib/log.h"
 #include "net/net.h"
 #include "net/sysctl.h"
@@ -50,7 +49,7 @@ struct node {
 	struct store *store;
 	struct sysctl *sysctl;
 	struct advertiser *advertiser;
-	struct datapath *datapath;
+	struct ladder *ladder;
 	struct core *core;
 	struct api_server *api;
 
@@ -231,64 +230,38 @@ static void report_datapath(void *arg, bool trouble, const char *sentence)
 		log_info("%s", sentence);
 }
 
-static void log_uplinks(const struct datapath *datapath)
-{
-	struct ebpf_uplink_info uplinks[16];
-	size_t count = ebpf_uplinks_info(datapath, uplinks, sizeof(uplinks) / sizeof(*uplinks));
-
-	for (size_t i = 0; i < count && i < sizeof(uplinks) / sizeof(*uplinks); i++) {
-		const struct ebpf_uplink_info *uplink = &uplinks[i];
-
-		if (uplink->xdp)
-			log_info("Datapath of %s: %s", uplink->name,
-				 uplink->xdp_generic ? "xdp-generic" : "xdp");
-		else
-			log_info("Datapath of %s: %s (no xdp: %s)", uplink->name,
-				 uplink->tc ? "tc" : "none", uplink->xdp_refused);
-	}
-}
-
 static int start_datapath(struct node *node, struct errbuf *err)
 {
-	static const enum ebpf_hook hooks[] = {
-		[DATAPATH_AUTO] = EBPF_HOOK_AUTO,
-		[DATAPATH_XDP] = EBPF_HOOK_XDP,
-		[DATAPATH_XDP_GENERIC] = EBPF_HOOK_XDP_GENERIC,
-		[DATAPATH_TC] = EBPF_HOOK_TC,
-	};
 	const struct server_options *options = node->options;
 	struct flow_timeouts timeouts = flow_timeouts_default;
-	struct ebpf_config config = {
-		.loop = &node->loop,
-		.net = node->net,
-		.adapter = options->adapter,
-		.pin_path = options->pin_path,
-		.timeouts = &timeouts,
-		.snat_addresses = options->snat_addresses,
-		.snat_address_count = options->snat_address_count,
-		.hook = hooks[options->datapath],
-		.report = report_datapath,
+	struct ladder_config config = {
+		.choice = options->datapath,
+		.ebpf = {
+			.loop = &node->loop,
+			.net = node->net,
+			.adapter = options->adapter,
+			.pin_path = options->pin_path,
+			.timeouts = &timeouts,
+			.snat_addresses = options->snat_addresses,
+			.snat_address_count = options->snat_address_count,
+			.report = report_datapath,
+		},
+		.sysctl = node->sysctl,
+		.state_dir = options->state_dir,
 	};
-	int r;
 
 	if (options->timeout_established_s != 0)
 		timeouts.tcp_established_s = options->timeout_established_s;
 	if (options->timeout_udp_s != 0)
 		timeouts.udp_stream_s = options->timeout_udp_s;
-	config.sizes.flows4 = options->flow_entries;
-	config.sizes.flows6 = options->flow_entries;
-	r = ebpf_open(&config, &node->datapath, err);
-	if (r < 0)
-		return r;
-	if (ebpf_note(node->datapath)[0] != '\0')
-		log_info("%s", ebpf_note(node->datapath));
-	log_uplinks(node->datapath);
-	return 0;
+	config.ebpf.sizes.flows4 = options->flow_entries;
+	config.ebpf.sizes.flows6 = options->flow_entries;
+	return ladder_open(&config, &node->ladder, err);
 }
 
 static void stop_datapath(struct node *node)
 {
-	ebpf_close(node->datapath, node->keep);
+	ladder_close(node->ladder, node->keep);
 }
 
 static int start_core(struct node *node, struct errbuf *err)
@@ -296,7 +269,7 @@ static int start_core(struct node *node, struct errbuf *err)
 	const struct core_config config = {
 		.loop = &node->loop,
 		.store = node->store,
-		.datapath = node->datapath,
+		.datapath = ladder_datapath(node->ladder),
 		.advertiser = node->advertiser,
 		.addresses = node->addresses,
 	};
@@ -311,6 +284,13 @@ static void stop_core(struct node *node)
 	core_stop(node->core);
 }
 
+static const struct capabilities *provide_capabilities(void *arg)
+{
+	struct node *node = arg;
+
+	return ladder_capabilities(node->ladder);
+}
+
 static int start_api(struct node *node, struct errbuf *err)
 {
 	const struct api_config config = {
@@ -319,6 +299,7 @@ static int start_api(struct node *node, struct errbuf *err)
 		.listen = node->options->api_listen,
 		.listen_count = node->options->api_listen_count,
 		.port = node->options->port,
+		.providers = { .capabilities = provide_capabilities, .arg = node },
 	};
 	int r = api_server_start(&config, &node->api, err);
 
@@ -378,20 +359,11 @@ static void close_walked(uv_handle_t *handle, void *arg)
 		uv_close(handle, NULL);
 }
 
-/* Did a daemon before this one leave a datapath that forwards packets now? A start that fails must
- * not take it away. */
-static bool is_working_already(const struct server_options *options)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/config", options->pin_path);
-	return access(path, F_OK) == 0;
-}
-
 static int build_run_tear_down(struct node *node, struct errbuf *err)
 {
 	static const int stopping[] = { SIGTERM, SIGINT, SIGHUP };
-	bool was_working = is_working_already(node->options);
+	/* What works already must survive a start that fails. */
+	bool was_working = ladder_is_left(node->options->pin_path, node->options->state_dir);
 	size_t started = 0;
 	int r = 0;
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "datapath/ladder.h"
 #include "lib/addr.h"
 #include "lib/errbuf.h"
 #include "lib/log.h"
@@ -21,14 +22,6 @@
 #define STATE_DIR_DEFAULT "/var/lib/slb"
 #define PIN_PATH_DEFAULT  "/sys/fs/bpf/slb"
 #define LIST_MAX          64 /* --api-listen, --snat-addresses, --bgp-peer: how many there may be */
-
-enum datapath_choice {
-	DATAPATH_AUTO,
-	DATAPATH_XDP,
-	DATAPATH_XDP_GENERIC,
-	DATAPATH_TC,
-	DATAPATH_IPVS,
-};
 
 /* What SIGTERM does: leave all as it is for a successor, take the VIPs away, or take them away once
  * the flows have ended. */

@@ -13,9 +13,18 @@
 #define SLB_DATAPATH_IPVS_H
 
 #include "core/datapath_ops.h"
+#include "net/net.h"
+#include "net/sysctl.h"
+
+/* What no call reports: settings that were made, changes of others that are being undone. */
+typedef void ipvs_report_cb(void *arg, bool trouble, const char *sentence);
 
 struct ipvs_config {
+	struct net *net;       /* borrowed until ipvs_close(), as is sysctl */
+	struct sysctl *sysctl; /* net.ipv4.vs.* are set through it */
 	const char *state_dir; /* borrowed for the call */
+	ipvs_report_cb *report;
+	void *report_arg;
 };
 
 /* -ENOENT no IPVS in this kernel, -ENOTSUP no masquerading, -EPERM … */
@@ -26,5 +35,12 @@ void ipvs_close(struct datapath *datapath, bool keep);
 
 /* "nftables" or "iptables": what masquerades. */
 const char *ipvs_masquerade_name(const struct datapath *datapath);
+
+/* Did a former run leave services, by what the state directory says? */
+bool ipvs_is_left(const char *state_dir);
+
+/* Removes them and the masquerading, without a datapath open. Where the kernel has no IPVS (any
+ * more) there is nothing but the note of them to remove. */
+int ipvs_purge(const char *state_dir, struct errbuf *err);
 
 #endif

@@ -11,6 +11,8 @@
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
 
+#include "datapath/spawn.h"
+
 struct ipvs_netlink {
 	struct nl_sock *socket;
 	int family;
@@ -98,7 +100,7 @@ static int put_service_nest(struct nl_msg *msg, const struct ipvs_service *servi
 	/* Persistence by single client: mask of IPv4 in wire order, length of the prefix for IPv6.
 	 */
 	uint32_t netmask = service->vip.family == AF_INET ? UINT32_MAX : 128;
-	struct ip_vs_flags flags = { .flags = service->flags, .mask = IP_VS_SVC_F_PERSISTENT };
+	struct ip_vs_flags flags = { .flags = service->flags, .mask = IPVS_SERVICE_FLAGS };
 	struct nlattr *nest = nla_nest_start(msg, IPVS_CMD_ATTR_SERVICE);
 	int r;
 
@@ -199,7 +201,7 @@ static int parse_service(struct reply *reply, struct nlattr **attrs)
 		return -EPROTO;
 	nla_strlcpy(service->scheduler, a[IPVS_SVC_ATTR_SCHED_NAME], sizeof(service->scheduler));
 	service->flags = ((struct ip_vs_flags *)nla_data(a[IPVS_SVC_ATTR_FLAGS]))->flags &
-			 IP_VS_SVC_F_PERSISTENT;
+			 IPVS_SERVICE_FLAGS;
 	service->timeout_s = nla_get_u32(a[IPVS_SVC_ATTR_TIMEOUT]);
 	parse_traffic(a[IPVS_SVC_ATTR_STATS64], a[IPVS_SVC_ATTR_STATS], &service->traffic);
 	reply->found = true;
@@ -252,6 +254,18 @@ static int fail(struct errbuf *err, int error, const char *what, const struct ip
 			  service_text(service, text, sizeof(text)), strerror(-error));
 }
 
+/* The kernel does not load ip_vs for who asks for its family. */
+static int resolve(struct ipvs_netlink *netlink)
+{
+	char *argv[] = { (char *)"modprobe", (char *)"-q", (char *)"ip_vs", NULL };
+	char ignored[SPAWN_WORDS_SIZE];
+
+	netlink->family = genl_ctrl_resolve(netlink->socket, IPVS_GENL_NAME);
+	if (netlink->family < 0 && spawn_run(argv, "", ignored, NULL) == 0)
+		netlink->family = genl_ctrl_resolve(netlink->socket, IPVS_GENL_NAME);
+	return netlink->family;
+}
+
 int ipvs_netlink_open(struct ipvs_netlink **ret, struct errbuf *err)
 {
 	struct ipvs_netlink *netlink = calloc(1, sizeof(*netlink));
@@ -264,8 +278,7 @@ int ipvs_netlink_open(struct ipvs_netlink **ret, struct errbuf *err)
 		return errbuf_set(err, -EIO,
 				  "cannot open IPVS: the kernel gives no generic netlink socket");
 	}
-	netlink->family = genl_ctrl_resolve(netlink->socket, IPVS_GENL_NAME);
-	if (netlink->family < 0) {
+	if (resolve(netlink) < 0) {
 		ipvs_netlink_close(netlink);
 		return errbuf_set(
 			err, -ENOENT,

@@ -12,12 +12,16 @@
 
 #include "core/datapath_ops.h"
 
+/* The flags that slb sets, or clears where others set them. */
+#define IPVS_SERVICE_FLAGS \
+	(IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_SCHED1 | IP_VS_SVC_F_SCHED2 | IP_VS_SVC_F_SCHED3)
+
 struct ipvs_service {
 	struct addr vip;
 	uint16_t port; /* host order */
 	enum protocol protocol;
 	char scheduler[IP_VS_SCHEDNAME_MAXLEN];
-	uint32_t flags;         /* IP_VS_SVC_F_* that slb sets: IP_VS_SVC_F_PERSISTENT */
+	uint32_t flags;         /* of IPVS_SERVICE_FLAGS */
 	uint32_t timeout_s;     /* of persistence */
 	struct traffic traffic; /* read only */
 };

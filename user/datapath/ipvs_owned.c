@@ -83,6 +83,12 @@ static int write_file(const struct ipvs_owned *owned, struct errbuf *err)
 	FILE *file;
 	int r = 0;
 
+	if (HASH_COUNT(owned->table) == 0) {
+		if (unlink(owned->path) == 0 || errno == ENOENT)
+			return 0;
+		return errbuf_set(err, -errno, "cannot remove %s: %s", owned->path,
+				  strerror(errno));
+	}
 	snprintf(path, sizeof(path), "%s.new", owned->path);
 	file = fopen(path, "we");
 	if (file == NULL)
@@ -113,7 +119,7 @@ int ipvs_owned_open(const char *state_dir, struct ipvs_owned **ret, struct errbu
 
 	if (owned == NULL)
 		return errbuf_set(err, -ENOMEM, "cannot open IPVS: out of memory");
-	snprintf(owned->path, sizeof(owned->path), "%s/ipvs-services", state_dir);
+	snprintf(owned->path, sizeof(owned->path), "%s/" IPVS_OWNED_FILE, state_dir);
 	r = read_file(owned, err);
 	if (r < 0) {
 		ipvs_owned_close(owned);

@@ -6,14 +6,16 @@
  *     UUID tcp|udp VIP PORT masquerade|plain
  *
  * A line is on disk before its service is made and goes after the service went, so that the file
- * may name one too many, never one too few. Rewritten whole (a new file renamed over the old one).
- * Called by ipvs.c only.
+ * may name one too many, never one too few; when it is empty there is none. Rewritten whole (a new
+ * file renamed over the old one). Called by ipvs.c only.
  */
 #ifndef SLB_DATAPATH_IPVS_OWNED_H
 #define SLB_DATAPATH_IPVS_OWNED_H
 
 #include "core/model.h"
 #include "lib/errbuf.h"
+
+#define IPVS_OWNED_FILE "ipvs-services" /* in the state directory */
 
 struct ipvs_owned;
 

@@ -2,81 +2,27 @@
 #include "datapath/masquerade.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-extern char **environ;
+#include "datapath/netfilter_mark.h"
+#include "datapath/spawn.h"
 
 struct masquerade {
 	bool is_nftables;
 	bool has_ip6;
+
+	/* As slb left it: what is listed, and the mark of all rules at that time. */
+	char *listing; /* owned; NULL: not known */
+	struct netfilter_mark mark;
 };
 
-/* What a program printed to standard error: its last words, on one line. */
-#define WORDS_SIZE 256
-
-/* ---- running a program */
-
-static void read_words(int fd, char words[WORDS_SIZE])
-{
-	ssize_t length = pread(fd, words, WORDS_SIZE - 1, 0);
-
-	words[length > 0 ? length : 0] = '\0';
-	for (char *c = words; *c != '\0'; c++) {
-		if (*c == '\n')
-			*c = ' ';
-	}
-}
-
-/* Runs argv[0] from PATH with `input` as its standard input and waits. 0, -ENOENT when there is no
- * such program, -EIO when it failed; words then says why. Memory files stand in for pipes, so
- * nothing can block on a full one. */
-static int run(char *const argv[], const char *input, char words[WORDS_SIZE])
-{
-	posix_spawn_file_actions_t actions;
-	int in = memfd_create("input", MFD_CLOEXEC), out = memfd_create("output", MFD_CLOEXEC);
-	size_t length = strlen(input);
-	int status = -1, r = 0;
-	pid_t pid;
-
-	words[0] = '\0';
-	if (in < 0 || out < 0 || write(in, input, length) != (ssize_t)length ||
-	    lseek(in, 0, SEEK_SET) != 0)
-		r = -errno;
-	if (r == 0) {
-		posix_spawn_file_actions_init(&actions);
-		posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
-		posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-		posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
-		r = -posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
-		posix_spawn_file_actions_destroy(&actions);
-	}
-	if (r == 0) {
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-			read_words(out, words);
-			r = -EIO;
-		}
-	}
-	if (in >= 0)
-		close(in);
-	if (out >= 0)
-		close(out);
-	return r;
-}
-
-static int run_nft(const char *script, char words[WORDS_SIZE])
+static int run_nft(const char *script, char words[SPAWN_WORDS_SIZE])
 {
 	char *argv[] = { (char *)"nft", (char *)"-f", (char *)"-", NULL };
 
-	return run(argv, script, words);
+	return spawn_run(argv, script, words, NULL);
 }
 
 /* ---- nftables */
@@ -104,7 +50,7 @@ static void nft_print(FILE *script, const char *verb, const struct masqueraded *
 		protocol_name(service->protocol), service->port);
 }
 
-static int nft_open(struct masquerade *masquerade, char words[WORDS_SIZE])
+static int nft_open(struct masquerade *masquerade, char words[SPAWN_WORDS_SIZE])
 {
 	char script[1024];
 	int r;
@@ -120,7 +66,7 @@ static int nft_open(struct masquerade *masquerade, char words[WORDS_SIZE])
 }
 
 static int nft_change(const struct masquerade *masquerade, const struct masqueraded *services,
-		      size_t count, bool replace, bool remove, char words[WORDS_SIZE])
+		      size_t count, bool replace, bool remove, char words[SPAWN_WORDS_SIZE])
 {
 	char *script = NULL;
 	size_t size;
@@ -151,7 +97,7 @@ static int nft_change(const struct masquerade *masquerade, const struct masquera
 
 /* One call of iptables or ip6tables: -w -t nat ACTION SLB [the rule of a service]. */
 static int iptables_rule(const char *program, const char *action, const struct masqueraded *service,
-			 char words[WORDS_SIZE])
+			 char words[SPAWN_WORDS_SIZE])
 {
 	char vip[ADDR_TEXT_SIZE], port[8];
 	const char *argv[] = { program,
@@ -173,22 +119,22 @@ static int iptables_rule(const char *program, const char *action, const struct m
 			       NULL };
 
 	snprintf(port, sizeof(port), "%u", service->port);
-	return run((char *const *)argv, "", words);
+	return spawn_run((char *const *)argv, "", words, NULL);
 }
 
 static int iptables_chain(const char *program, const char *action, const char *chain,
-			  const char *jump, char words[WORDS_SIZE])
+			  const char *jump, char words[SPAWN_WORDS_SIZE])
 {
 	const char *argv[] = {
 		program, "-w", "-t", "nat", action, chain, jump != NULL ? "-j" : NULL, jump, NULL
 	};
 
-	return run((char *const *)argv, "", words);
+	return spawn_run((char *const *)argv, "", words, NULL);
 }
 
-static int iptables_open_family(const char *program, char words[WORDS_SIZE])
+static int iptables_open_family(const char *program, char words[SPAWN_WORDS_SIZE])
 {
-	char ignored[WORDS_SIZE];
+	char ignored[SPAWN_WORDS_SIZE];
 	int r = 0;
 
 	if (iptables_chain(program, "-L", "SLB", NULL, ignored) < 0)
@@ -203,7 +149,8 @@ static const char *iptables_program(const struct masqueraded *service)
 	return service->vip.family == AF_INET ? "iptables" : "ip6tables";
 }
 
-static int iptables_change(const struct masqueraded *service, bool remove, char words[WORDS_SIZE])
+static int iptables_change(const struct masqueraded *service, bool remove,
+			   char words[SPAWN_WORDS_SIZE])
 {
 	const char *program = iptables_program(service);
 	bool is_there = iptables_rule(program, "-C", service, words) == 0;
@@ -215,7 +162,7 @@ static int iptables_change(const struct masqueraded *service, bool remove, char 
 
 /* One family's chain, anew, in one transaction: naming a chain empties it even with --noflush. */
 static int iptables_restore(const char *program, int family, const struct masqueraded *services,
-			    size_t count, char words[WORDS_SIZE])
+			    size_t count, char words[SPAWN_WORDS_SIZE])
 {
 	const char *argv[] = { program, "--noflush", NULL };
 	char *script = NULL, vip[ADDR_TEXT_SIZE];
@@ -239,13 +186,13 @@ static int iptables_restore(const char *program, int family, const struct masque
 		free(script);
 		return -ENOMEM;
 	}
-	r = run((char *const *)argv, script, words);
+	r = spawn_run((char *const *)argv, script, words, NULL);
 	free(script);
 	return r;
 }
 
 static int iptables_replace(const struct masquerade *masquerade, const struct masqueraded *services,
-			    size_t count, char words[WORDS_SIZE])
+			    size_t count, char words[SPAWN_WORDS_SIZE])
 {
 	int r = iptables_restore("iptables-restore", AF_INET, services, count, words);
 
@@ -254,30 +201,120 @@ static int iptables_replace(const struct masquerade *masquerade, const struct ma
 	return r;
 }
 
+/* ---- what others changed */
+
+/* Lines that name slb's chain: the order of rules, and no counters. */
+static void keep_own_lines(char *text)
+{
+	char *to = text, *line = text;
+
+	while (*line != '\0') {
+		size_t length = strcspn(line, "\n");
+		char end = line[length];
+
+		line[length] = '\0';
+		if (strstr(line, "SLB") != NULL) {
+			memmove(to, line, length);
+			to += length;
+			*to++ = '\n';
+		}
+		line += length + (end != '\0');
+	}
+	*to = '\0';
+}
+
+/* What one family's rules look like now, for free(); NULL when they are not there. */
+static char *list_family(const struct masquerade *masquerade, int family)
+{
+	bool is_ipv4 = family == AF_INET;
+	const char *nft[] = { "nft", "list", "table", is_ipv4 ? "ip" : "ip6", "slb", NULL };
+	const char *iptables[] = {
+		is_ipv4 ? "iptables" : "ip6tables", "-w", "-t", "nat", "-S", NULL
+	};
+	char words[SPAWN_WORDS_SIZE], *text = NULL;
+
+	if (spawn_run((char *const *)(masquerade->is_nftables ? nft : iptables), "", words, &text) <
+	    0)
+		return NULL;
+	if (!masquerade->is_nftables)
+		keep_own_lines(text);
+	return text;
+}
+
+static char *list(const struct masquerade *masquerade)
+{
+	char *ipv4 = list_family(masquerade, AF_INET);
+	char *ipv6 = masquerade->has_ip6 ? list_family(masquerade, AF_INET6) : strdup("");
+	char *all = NULL;
+
+	if (ipv4 != NULL && ipv6 != NULL && asprintf(&all, "%s%s", ipv4, ipv6) < 0)
+		all = NULL;
+	free(ipv4);
+	free(ipv6);
+	return all;
+}
+
+/* After every change of slb's own. The mark first: what comes between is seen as a change. */
+static void note_own_state(struct masquerade *masquerade)
+{
+	masquerade->mark = netfilter_mark_read();
+	free(masquerade->listing);
+	masquerade->listing = list(masquerade);
+}
+
+bool masquerade_is_intact(struct masquerade *masquerade)
+{
+	struct netfilter_mark mark = netfilter_mark_read();
+	char *listing;
+	bool same;
+
+	if (masquerade->listing == NULL)
+		return false;
+	if (netfilter_mark_equal(&mark, &masquerade->mark))
+		return true;
+	listing = list(masquerade);
+	same = listing != NULL && strcmp(listing, masquerade->listing) == 0;
+	free(listing);
+	if (same)
+		masquerade->mark = mark;
+	return same;
+}
+
 /* ---- both families, both programs */
+
+/* Makes what is missing of table or chain. */
+static int make(struct masquerade *masquerade, struct errbuf *err)
+{
+	char nft_words[SPAWN_WORDS_SIZE], iptables_words[SPAWN_WORDS_SIZE],
+		ignored[SPAWN_WORDS_SIZE];
+	int nft = nft_open(masquerade, nft_words), iptables;
+
+	if (nft == 0)
+		return 0;
+	iptables = iptables_open_family("iptables", iptables_words);
+	if (iptables < 0)
+		return errbuf_set(err, -ENOTSUP,
+				  "cannot masquerade: install nftables or iptables (nft: %s; "
+				  "iptables: %s)",
+				  nft == -ENOENT ? "not installed" : nft_words,
+				  iptables == -ENOENT ? "not installed" : iptables_words);
+	masquerade->has_ip6 = iptables_open_family("ip6tables", ignored) == 0;
+	return 0;
+}
 
 int masquerade_open(struct masquerade **ret, struct errbuf *err)
 {
 	struct masquerade *masquerade = calloc(1, sizeof(*masquerade));
-	char nft_words[WORDS_SIZE], iptables_words[WORDS_SIZE], ignored[WORDS_SIZE];
-	int nft, iptables;
+	int r;
 
 	if (masquerade == NULL)
 		return errbuf_set(err, -ENOMEM, "cannot masquerade: out of memory");
-	nft = nft_open(masquerade, nft_words);
-	if (nft < 0) {
-		iptables = iptables_open_family("iptables", iptables_words);
-		if (iptables < 0) {
-			free(masquerade);
-			return errbuf_set(
-				err, -ENOTSUP,
-				"cannot masquerade: install nftables or iptables (nft: %s; "
-				"iptables: %s)",
-				nft == -ENOENT ? "not installed" : nft_words,
-				iptables == -ENOENT ? "not installed" : iptables_words);
-		}
-		masquerade->has_ip6 = iptables_open_family("ip6tables", ignored) == 0;
+	r = make(masquerade, err);
+	if (r < 0) {
+		free(masquerade);
+		return r;
 	}
+	note_own_state(masquerade);
 	*ret = masquerade;
 	return 0;
 }
@@ -285,7 +322,7 @@ int masquerade_open(struct masquerade **ret, struct errbuf *err)
 void masquerade_close(struct masquerade *masquerade, bool keep)
 {
 	static const char *const programs[] = { "iptables", "ip6tables" };
-	char ignored[WORDS_SIZE];
+	char ignored[SPAWN_WORDS_SIZE];
 
 	if (masquerade == NULL)
 		return;
@@ -300,6 +337,7 @@ void masquerade_close(struct masquerade *masquerade, bool keep)
 			iptables_chain(programs[i], "-X", "SLB", NULL, ignored);
 		}
 	}
+	free(masquerade->listing);
 	free(masquerade);
 }
 
@@ -311,7 +349,7 @@ const char *masquerade_name(const struct masquerade *masquerade)
 static int change(struct masquerade *masquerade, const struct masqueraded *service, bool remove,
 		  struct errbuf *err)
 {
-	char words[WORDS_SIZE], vip[ADDR_TEXT_SIZE];
+	char words[SPAWN_WORDS_SIZE], vip[ADDR_TEXT_SIZE];
 	int r;
 
 	if (service->vip.family == AF_INET6 && !masquerade->has_ip6)
@@ -324,6 +362,7 @@ static int change(struct masquerade *masquerade, const struct masqueraded *servi
 		return errbuf_set(err, r, "cannot %s masquerading of %s port %u by %s: %s",
 				  remove ? "end" : "begin", addr_format(&service->vip, vip),
 				  service->port, masquerade_name(masquerade), words);
+	note_own_state(masquerade);
 	return 0;
 }
 
@@ -342,7 +381,7 @@ int masquerade_remove(struct masquerade *masquerade, const struct masqueraded *s
 int masquerade_replace(struct masquerade *masquerade, const struct masqueraded *services,
 		       size_t count, struct errbuf *err)
 {
-	char words[WORDS_SIZE];
+	char words[SPAWN_WORDS_SIZE];
 	int r;
 
 	if (masquerade->is_nftables)
@@ -352,5 +391,14 @@ int masquerade_replace(struct masquerade *masquerade, const struct masqueraded *
 	if (r < 0)
 		return errbuf_set(err, r, "cannot renew masquerading by %s: %s",
 				  masquerade_name(masquerade), words);
+	note_own_state(masquerade);
 	return 0;
+}
+
+int masquerade_repair(struct masquerade *masquerade, const struct masqueraded *services,
+		      size_t count, struct errbuf *err)
+{
+	int r = make(masquerade, err);
+
+	return r < 0 ? r : masquerade_replace(masquerade, services, count, err);
 }

@@ -47,4 +47,12 @@ int masquerade_remove(struct masquerade *masquerade, const struct masqueraded *s
 int masquerade_replace(struct masquerade *masquerade, const struct masqueraded *services,
 		       size_t count, struct errbuf *err);
 
+/* True while nobody but slb changed table or chain. Costs a few system calls as long as nobody
+ * changed any rule of the node. */
+bool masquerade_is_intact(struct masquerade *masquerade);
+
+/* Makes table or chain anew where somebody removed them, then as masquerade_replace(). */
+int masquerade_repair(struct masquerade *masquerade, const struct masqueraded *services,
+		      size_t count, struct errbuf *err);
+
 #endif
