@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <utlist.h>
 
 /* ---- keys and lookups ------------------------------------------------------------------------ */
@@ -102,17 +101,6 @@ struct service_record *record_new_service(struct ebpf_services *services, const 
 	return service;
 }
 
-/* At random: a server that was a backend before may remember connections from the ports that came
- * first then (TIME_WAIT), and would keep new ones waiting. */
-static uint32_t first_port(void)
-{
-	uint16_t number = 0;
-
-	if (getrandom(&number, sizeof(number), GRND_NONBLOCK) < 0)
-		return 0;
-	return number / 2; /* most nodes have more ports than that */
-}
-
 struct backend_record *record_new_backend(struct ebpf_services *services, const uuid_t uuid)
 {
 	struct backend_record *backend = calloc(1, sizeof(*backend));
@@ -126,8 +114,8 @@ struct backend_record *record_new_backend(struct ebpf_services *services, const 
 		free(backend);
 		return NULL;
 	}
-	services->config.maps->backend_state[backend->id] =
-		(struct slb_backend_state){ .next_port = first_port() };
+	memset(&services->config.maps->backend_state[backend->id], 0,
+	       sizeof(struct slb_backend_state));
 	uuid_copy(backend->uuid, uuid);
 	HASH_ADD(hh, services->backends, uuid, sizeof(uuid_t), backend);
 	return backend;
