@@ -11,6 +11,7 @@ struct api_error {
 
 static const struct api_error api_errors[] = {
 	{ EBADMSG, 400, "bad_request" },
+	{ API_EFORBIDDEN, 403, "forbidden" },
 	{ ENOENT, 404, "not_found" },
 	{ API_EMETHOD, 405, "method_not_allowed" },
 	{ EADDRINUSE, 409, "conflict" },

@@ -16,6 +16,7 @@ enum {
 	API_EMETHOD = 5001, /* 405: the route has other methods */
 	API_ETOOLARGE,      /* 413: the body */
 	API_EURILENGTH,     /* 414: the path */
+	API_EFORBIDDEN,     /* 403: asked for by a web page */
 };
 
 /* The HTTP status for a negative errno or API_E…; unknown ones are 500. */

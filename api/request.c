@@ -10,6 +10,7 @@
 
 #include "api/errors.h"
 #include "api/framing.h"
+#include "api/origin.h"
 
 #define BODY_MAX_BYTES (64u << 10)
 /* A body that is refused is still read up to here, so that the client sees the answer and not a
@@ -281,7 +282,9 @@ static enum MHD_Result request_begin(struct request_context *context,
 		request_fail(request, rc, &err);
 		return queue_last_answer(request);
 	}
-	rc = route_find(method, url, &request->match, &err);
+	rc = origin_check(connection, method, &err);
+	if (rc == 0)
+		rc = route_find(method, url, &request->match, &err);
 	if (rc < 0)
 		request_fail(request, rc, &err);
 	else if (framing.body_bytes > BODY_MAX_BYTES)

@@ -201,3 +201,20 @@ def test_malformed(shared, data):
 
 def test_header_that_fits(server):
     assert server.ask("GET", "/healthz", None, "-H", "X: " + "x" * 12_000).status == 200
+
+
+@pytest.mark.parametrize("origin", ("https://example.org", "null", ""))
+def test_web_pages_change_nothing(server, origin):
+    """What a browser sends for a form or fetch() of some page; curl alone sends no Origin."""
+    header = ("-H", f"Origin: {origin}" if origin else "Origin;")
+    made = server.ask("POST", "/loadbalancer", '{"port":80}').json["uuid"]
+    for method, path in (
+        ("POST", "/loadbalancer"),
+        ("PATCH", f"/loadbalancer/{made}"),
+        ("DELETE", f"/loadbalancer/{made}"),
+    ):
+        answer = server.ask(method, path, '{"port":81}', *header)
+        assert answer.status == 403
+        assert answer.json["error"]["code"] == "forbidden"
+    assert [balancer["uuid"] for balancer in server.balancers()] == [made]
+    assert server.ask("GET", "/loadbalancers", None, *header).status == 200
