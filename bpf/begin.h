@@ -26,10 +26,8 @@
  */
 static __always_inline __u32 port_next(struct slb_backend_state *state, const struct beginning *new)
 {
-	__u32 n = state->next_port;
+	__u32 n = state->next_port % new->candidates;
 
-	if (n >= new->candidates)
-		n = 0;
 	state->next_port = n + 1;
 	return n;
 }
@@ -97,28 +95,66 @@ static __always_inline int reply_take_over(const int family, struct beginning *n
 	return reply_insert(family, new);
 }
 
+enum port_result {
+	PORT_CLAIMED = 1,
+	PORT_TAKEN,
+	PORT_NONE, /* nor any other: the daemon has not given addresses */
+};
+
+static __always_inline enum port_result port_try(const int family, struct beginning *new,
+						 const struct slb_config *config,
+						 const struct slb_backend *backend,
+						 struct slb_backend_state *state)
+{
+	__u32 n = port_next(state, new);
+	const struct slb_flow *taken;
+
+	if (!port_set(family, new, config, backend, n))
+		return PORT_NONE;
+	taken = flow_find(family, &new->reply);
+	if (!taken)
+		return reply_insert(family, new) ? PORT_CLAIMED : PORT_TAKEN;
+	if (reply_is_closed(family, new, taken))
+		new->closed = n;
+	return PORT_TAKEN;
+}
+
+/* verifier: functions, so that the loop around them has no branches: the compiler lays others out
+ * so that the way back falls through ("back-edge": up to 6.1 only a jump may lead back). */
+static __noinline enum port_result port_try_v4(struct beginning *new,
+					       const struct slb_config *config,
+					       const struct slb_backend *backend,
+					       struct slb_backend_state *state)
+{
+	return port_try(AF_INET, new, config, backend, state);
+}
+
+static __noinline enum port_result port_try_v6(struct beginning *new,
+					       const struct slb_config *config,
+					       const struct slb_backend *backend,
+					       struct slb_backend_state *state)
+{
+	return port_try(AF_INET6, new, config, backend, state);
+}
+
 /* Claims a source port by inserting the entry for replies. 0 = none is free. */
 static __always_inline int port_claim(const int family, struct beginning *new,
 				      const struct slb_config *config,
 				      const struct slb_backend *backend,
 				      struct slb_backend_state *state)
 {
+	enum port_result result;
+
 	new->ports = (__u32)config->ports[0].count + config->ports[1].count;
 	new->candidates = new->ports * backend->source_count;
 	new->closed = NO_CANDIDATE;
 	if (!new->candidates)
 		return 0;
 	for (__u32 i = 0; i < BEGIN_PORTS; i++) {
-		__u32 n = port_next(state, new);
-		const struct slb_flow *taken;
-
-		if (!port_set(family, new, config, backend, n))
-			return 0;
-		taken = flow_find(family, &new->reply);
-		if (!taken && reply_insert(family, new))
-			return 1;
-		if (taken && reply_is_closed(family, new, taken))
-			new->closed = n;
+		result = family == AF_INET ? port_try_v4(new, config, backend, state)
+					   : port_try_v6(new, config, backend, state);
+		if (result != PORT_TAKEN)
+			return result == PORT_CLAIMED;
 	}
 	if (new->closed == NO_CANDIDATE || !port_set(family, new, config, backend, new->closed))
 		return 0;

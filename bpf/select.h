@@ -60,38 +60,46 @@ static __always_inline __u32 schedule_at(void *schedule, __u32 index)
 	return value ? *value : 0;
 }
 
+/* The least loaded of the backends looked at so far. */
+struct least {
+	__u64 active;
+	__u32 weight;
+	__u32 id; /* 0 = none */
+};
+
+/* verifier: a function for the same reason as port_try_v4 in begin.h. */
+static __noinline int least_look(void *schedule, __u32 slot, struct least *least)
+{
+	__u32 id = schedule_at(schedule, SLB_SCHEDULE_FIRST + slot);
+	const struct slb_backend *backend = bpf_map_lookup_elem(&backends, &id);
+	const struct slb_backend_state *state = bpf_map_lookup_elem(&backend_state, &id);
+	__u32 active, weight;
+
+	if (!id || !backend || !state)
+		return 0;
+	weight = backend->weight ?: 1;
+	active = state->opened - state->closed - state->expired;
+	if ((__s32)active < 0) /* counters of several CPUs, read one after the other */
+		active = 0;
+	if (!least->id || (__u64)active * least->weight < least->active * weight) {
+		least->id = id;
+		least->active = active;
+		least->weight = weight;
+	}
+	return 0;
+}
+
 /* The backend with the fewest active flows for its weight; among equals each in turn. */
 static __always_inline __u32 select_least(void *schedule, __u32 service_id, __u32 n)
 {
 	__u32 turn = select_turn(service_id, n);
-	__u32 best_id = 0, best_weight = 1;
-	__u64 best_active = 0;
+	struct least least = {};
 
-	for (__u32 i = 0; i < SELECT_LEAST_SLOTS; i++) {
-		const struct slb_backend_state *state;
-		const struct slb_backend *backend;
-		__u32 id, active, weight;
-
-		if (i >= n)
-			break;
-		/* verifier: no `turn` that is carried on and wraps: each of its values would be
-		 * gone through. */
-		id = schedule_at(schedule, SLB_SCHEDULE_FIRST + (turn + i) % n);
-		backend = bpf_map_lookup_elem(&backends, &id);
-		state = bpf_map_lookup_elem(&backend_state, &id);
-		if (!backend || !state || !id)
-			continue;
-		weight = backend->weight ?: 1;
-		active = state->opened - state->closed - state->expired;
-		if ((__s32)active < 0) /* counters of several CPUs, read one after the other */
-			active = 0;
-		if (!best_id || (__u64)active * best_weight < best_active * weight) {
-			best_id = id;
-			best_active = active;
-			best_weight = weight;
-		}
-	}
-	return best_id;
+	/* verifier: no slot that is carried on and wraps: each of its values would be gone through.
+	 */
+	for (__u32 i = 0; i < SELECT_LEAST_SLOTS && i < n; i++)
+		least_look(schedule, (turn + i) % n, &least);
+	return least.id;
 }
 
 /*

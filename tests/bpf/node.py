@@ -47,10 +47,10 @@ ADDRESSES = {
         "backend": {n: f"2001:db8:2::{n}" for n in range(11, 16)}},
 }
 
-SIZES = {"services4": 64, "services6": 64, "schedules": 64, "scheduler_state": 64,
-         "backends": 256, "backend_state": 256, "sources": 16, "flows4": 65536,
-         "flows6": 65536, "half_open4": 16384, "half_open6": 16384, "backend_counters": 256,
-         "drops": 64}
+SIZES = {"services4": 16, "services6": 16, "schedules": 16, "scheduler_state": 16,
+         "backends": 32, "backend_state": 32, "sources": 16, "flows4": 65536,
+         "flows6": 65536, "half_open4": 16384, "half_open6": 16384, "backend_counters": 32,
+         "drops": 16}
 
 PORT_FIRST, PORT_COUNT = 1024, 20000
 

@@ -363,7 +363,7 @@ def test_deleted_backend(bench, reused):
     """Its flows are gone with it, also when the id was given out again to another service."""
     connection = bench.connect()
     kind = {} if reused else {"type": SLB["SLB_BACKEND_NONE"]}
-    bench.node.write_backend(connection.backend_id, 50, bench.own["remote"], 1, **kind)
+    bench.node.write_backend(connection.backend_id, 15, bench.own["remote"], 1, **kind)
     bench.node.set_schedule(bench.service,
                             [b for b in bench.backends if b != connection.backend_id])
     bench.node.raise_generation()

@@ -156,7 +156,7 @@ def test_no_backend(bench):
     assert bench.send(data)[0] == n.DROP
     bench.node.maps["schedules"].clear()
     assert bench.send(data)[0] == n.DROP
-    bench.node.set_schedule(bench.service, [200])  # an id that is free
+    bench.node.set_schedule(bench.service, [30])  # an id that is free
     assert bench.send(data)[0] == n.DROP
     assert bench.drops() == {"NO_BACKEND": 3}
 
