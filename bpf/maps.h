@@ -30,21 +30,14 @@ struct {
 	__type(value, struct slb_service);
 } services6 SEC(".maps");
 
-/* daemon writes (replaces inner maps whole); programs read, once per new flow. */
-struct slb_schedule {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP); /* inner maps of different sizes (5.10) */
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-};
-
+/* daemon writes (regions that no service names yet); programs read, once per new flow. */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE); /* the daemon writes it by mmap */
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__array(values, struct slb_schedule);
-} schedules SEC(".maps");
+	__type(value, struct slb_slots);
+} slots SEC(".maps");
 
 /* programs write and read, once per new flow; the daemon zeroes an entry when it gives out its id.
  */

@@ -87,7 +87,8 @@ static __always_inline int begin_call(ctx_t *ctx, const int family, struct work 
 	if (work->config->flags & refuse)
 		return drop(service_id, SLB_DROP_TABLE_FULL);
 	backend_id = (__u32)select_backend(service_id, service->scheduler,
-					   select_hash(family, key_saddr(&work->key)));
+					   select_hash(family, key_saddr(&work->key)),
+					   service->first_slot, service->slot_count);
 	verdict = family == AF_INET ? begin_v4(ctx, service_id, flags, backend_id)
 				    : begin_v6(ctx, service_id, flags, backend_id);
 	if (verdict != GO_ON)

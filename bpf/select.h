@@ -53,11 +53,12 @@ static __always_inline __u32 select_hash(const int family, const void *addr)
 	return hash;
 }
 
-static __always_inline __u32 schedule_at(void *schedule, __u32 index)
+static __always_inline __u32 slot_at(__u32 slot)
 {
-	__u32 *value = bpf_map_lookup_elem(schedule, &index);
+	__u32 line = slot / SLB_SLOTS_PER_LINE;
+	const struct slb_slots *slots_line = bpf_map_lookup_elem(&slots, &line);
 
-	return value ? *value : 0;
+	return slots_line ? slots_line->backend_id[slot % SLB_SLOTS_PER_LINE] : 0;
 }
 
 /* The least loaded of the backends looked at so far. */
@@ -68,9 +69,9 @@ struct least {
 };
 
 /* verifier: a function for the same reason as port_try_v4 in begin.h. */
-static __noinline int least_look(void *schedule, __u32 slot, struct least *least)
+static __noinline int least_look(__u32 slot, struct least *least)
 {
-	__u32 id = schedule_at(schedule, SLB_SCHEDULE_FIRST + slot);
+	__u32 id = slot_at(slot);
 	const struct slb_backend *backend = bpf_map_lookup_elem(&backends, &id);
 	const struct slb_backend_state *state = bpf_map_lookup_elem(&backend_state, &id);
 	__u32 active, weight;
@@ -90,7 +91,7 @@ static __noinline int least_look(void *schedule, __u32 slot, struct least *least
 }
 
 /* The backend with the fewest active flows for its weight; among equals each in turn. */
-static __always_inline __u32 select_least(void *schedule, __u32 service_id, __u32 n)
+static __always_inline __u32 select_least(__u32 service_id, __u32 first, __u32 n)
 {
 	__u32 turn = select_turn(service_id, n);
 	struct least least = {};
@@ -98,32 +99,24 @@ static __always_inline __u32 select_least(void *schedule, __u32 service_id, __u3
 	/* verifier: no slot that is carried on and wraps: each of its values would be gone through.
 	 */
 	for (__u32 i = 0; i < SELECT_LEAST_SLOTS && i < n; i++)
-		least_look(schedule, (turn + i) % n, &least);
+		least_look(first + (turn + i) % n, &least);
 	return least.id;
 }
 
 /*
- * The backend's id, or 0 when none takes new flows. hash: select_hash of the client's address.
- * verifier: a global function, so that its loop is verified once and not on every way that leads
- * here.
+ * The backend's id, or 0 when none takes new flows. first, n: the service's slots. hash:
+ * select_hash of the client's address. verifier: a global function, so that its loop is verified
+ * once and not on every way that leads here.
  */
-__noinline int select_backend(__u32 service_id, __u32 scheduler, __u32 hash)
+__noinline int select_backend(__u32 service_id, __u32 scheduler, __u32 hash, __u32 first, __u32 n)
 {
-	void *schedule = bpf_map_lookup_elem(&schedules, &service_id);
-	__u32 n, slot;
-
-	if (!schedule)
-		return 0;
-	n = schedule_at(schedule, SLB_SCHEDULE_COUNT);
 	if (!n)
 		return 0;
 	if (scheduler == SLB_SCHEDULER_LEAST)
-		return (int)select_least(schedule, service_id, n);
+		return (int)select_least(service_id, first, n);
 	if (scheduler == SLB_SCHEDULER_HASH)
-		slot = hash % n;
-	else
-		slot = select_turn(service_id, n);
-	return (int)schedule_at(schedule, SLB_SCHEDULE_FIRST + slot);
+		return (int)slot_at(first + hash % n);
+	return (int)slot_at(first + select_turn(service_id, n));
 }
 
 #endif

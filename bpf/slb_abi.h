@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define SLB_ABI_VERSION 1
+#define SLB_ABI_VERSION 2
 
 /* An address of either family: IPv4 in the first four bytes, the rest zero. */
 #define SLB_ADDR_BYTES 16
@@ -43,23 +43,34 @@ enum slb_scheduler {
 
 #define SLB_SERVICE_SOURCE_NAT (1 << 0)
 
+/* Replaced as a whole: a program goes by the former entry or by the new one, never by a mixture. */
 struct slb_service {
-	__u32 service_id; /* index into schedules, scheduler_state, drops; never 0 */
+	__u32 service_id; /* index into scheduler_state, drops; never 0 */
 	__u32 affinity_s; /* 0 = off */
 	__u8 scheduler;   /* enum slb_scheduler */
 	__u8 flags;       /* SLB_SERVICE_* */
-	__u8 pad[6];
-	__u8 uuid[16]; /* of the load balancer: how a restarted daemon finds its own */
+	__u8 pad[2];
+	__u32 first_slot; /* its schedule: slots first_slot .. first_slot+slot_count-1 */
+	__u32 slot_count; /* 0 = no backend takes new flows */
+	__u8 uuid[16];    /* of the load balancer: how a restarted daemon finds its own */
+	__u8 pad2[4];
 };
 
-/* ---- schedules: array of maps by service_id; the inner map is an array of __u32 ---------------
+/* ---- slots: array of lines; slot n is slots[n / SLB_SLOTS_PER_LINE].backend_id[n % …] ----------
  */
 
-/* Slot 0 holds the number n of slots that follow; slots 1..n hold backend ids. The inner map is
- * replaced as a whole, so a program sees either the old or the new one. Backends that take no new
- * flows are not in it. For SLB_SCHEDULER_LEAST every backend is there once. */
-#define SLB_SCHEDULE_COUNT 0
-#define SLB_SCHEDULE_FIRST 1
+/* An array's entries are at least 8 bytes long; so many slots fill a cache line. */
+#define SLB_SLOTS_PER_LINE 16
+
+/*
+ * Schedules: backend ids, in regions that services name. A region is never changed while a service
+ * names it, nor until every program that may have read that name is done: a new schedule is
+ * written elsewhere, and the service's entry then replaced. Backends that take no new flows are
+ * not in it. For SLB_SCHEDULER_LEAST every backend is there once.
+ */
+struct slb_slots {
+	__u32 backend_id[SLB_SLOTS_PER_LINE];
+};
 
 /* ---- scheduler_state: array by service_id, the programs' own ----------------------------------
  */
@@ -262,7 +273,8 @@ struct slb_drops {
 
 _Static_assert(sizeof(struct slb_service_key4) == 8, "ABI");
 _Static_assert(sizeof(struct slb_service_key6) == 20, "ABI");
-_Static_assert(sizeof(struct slb_service) == 32, "ABI");
+_Static_assert(sizeof(struct slb_service) == 40, "ABI");
+_Static_assert(sizeof(struct slb_slots) == 64, "ABI");
 _Static_assert(sizeof(struct slb_scheduler_state) == 8, "ABI");
 _Static_assert(sizeof(struct slb_backend) == 64, "ABI");
 _Static_assert(sizeof(struct slb_backend_state) == 16, "ABI");

@@ -68,14 +68,10 @@ _update = _prototype("bpf_map_update_elem", ctypes.c_int, ctypes.c_int, _P, _P, 
 _lookup = _prototype("bpf_map_lookup_elem", ctypes.c_int, ctypes.c_int, _P, _P)
 _delete = _prototype("bpf_map_delete_elem", ctypes.c_int, ctypes.c_int, _P)
 _next_key = _prototype("bpf_map_get_next_key", ctypes.c_int, ctypes.c_int, _P, _P)
-_create = _prototype("bpf_map_create", ctypes.c_int, ctypes.c_int, ctypes.c_char_p,
-                     ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, _P)
 _test_run = _prototype("bpf_prog_test_run_opts", ctypes.c_int, ctypes.c_int, _P)
 _cpus = _prototype("libbpf_num_possible_cpus", ctypes.c_int)()
 
 _PERCPU_TYPES = (5, 6, 10)  # per-CPU hash, array, LRU hash
-_TYPE_ARRAY = 2
-_F_INNER_MAP = 1 << 12
 
 
 def _check(result, what):
@@ -192,21 +188,3 @@ class Object:
         if self.handle:
             _close(self.handle)
             self.handle = None
-
-
-def create_inner_array(values):
-    """An inner map of `schedules`: an array of u32; returns its descriptor, the caller closes it."""
-
-    class CreateOpts(ctypes.Structure):
-        _fields_ = [("sz", ctypes.c_size_t), ("btf", ctypes.c_uint32 * 4),
-                    ("inner_map_fd", ctypes.c_uint32), ("map_flags", ctypes.c_uint32),
-                    ("map_extra", ctypes.c_uint64), ("numa_node", ctypes.c_uint32),
-                    ("map_ifindex", ctypes.c_uint32)]
-
-    opts = CreateOpts(sz=ctypes.sizeof(CreateOpts), map_flags=_F_INNER_MAP)
-    fd = _check(_create(_TYPE_ARRAY, b"schedule", 4, 4, len(values), ctypes.byref(opts)),
-                "create a schedule")
-    for index, value in enumerate(values):
-        _check(_update(fd, index.to_bytes(4, "little"), value.to_bytes(4, "little"), ANY),
-               "fill a schedule")
-    return fd

@@ -47,7 +47,7 @@ ADDRESSES = {
         "backend": {n: f"2001:db8:2::{n}" for n in range(11, 16)}},
 }
 
-SIZES = {"services4": 16, "services6": 16, "schedules": 16, "scheduler_state": 16,
+SIZES = {"services4": 16, "services6": 16, "slots": 64, "scheduler_state": 16,
          "backends": 32, "backend_state": 32, "sources": 16, "flows4": 65536,
          "flows6": 65536, "half_open4": 16384, "half_open6": 16384, "backend_counters": 32,
          "drops": 16}
@@ -118,15 +118,16 @@ class Node:
     # ---- filling the maps, as the daemon does ----
 
     def reset(self):
-        for name in ("services4", "services6", "schedules", "flows4", "flows6", "half_open4",
-                     "half_open6"):
+        for name in ("services4", "services6", "flows4", "flows6", "half_open4", "half_open6"):
             self.maps[name].clear()
-        for name in ("scheduler_state", "backends", "backend_state", "sources", "backend_counters",
-                     "drops"):
+        for name in ("slots", "scheduler_state", "backends", "backend_state", "sources",
+                     "backend_counters", "drops"):
             for index in range(self.sizes[name]):
                 self.maps[name].write(struct.pack("<I", index), bytes(self.maps[name].value_bytes))
         self.next_service = self.next_backend = 1
         self.next_source = 0
+        self.next_line = 0  # of `slots`
+        self.services = {}  # service id → [map, key, members of its value]
         self.ports = [(PORT_FIRST, PORT_COUNT), (0, 0)]
         self.generation = 1
         self.flags = 0
@@ -155,16 +156,22 @@ class Node:
         service_id = self.next_service
         self.next_service += 1
         family = ipaddress.ip_address(vip).version
-        self.maps[f"services{family}"].write(
+        self.services[service_id] = [
+            self.maps[f"services{family}"],
             TYPES.pack(f"slb_service_key{family}", vip=packed(vip), port=port, protocol=protocol),
-            TYPES.pack("slb_service", service_id=service_id, scheduler=scheduler,
-                       affinity_s=affinity_s,
-                       flags=SLB["SLB_SERVICE_SOURCE_NAT"] if source_nat else 0,
-                       uuid=service_id.to_bytes(16, "big")))
+            {"service_id": service_id, "scheduler": scheduler, "affinity_s": affinity_s,
+             "flags": SLB["SLB_SERVICE_SOURCE_NAT"] if source_nat else 0,
+             "uuid": service_id.to_bytes(16, "big")}]
+        self.write_service(service_id)
         if not source_nat:
             self.flags |= SLB["SLB_CONFIG_CLIENT_SOURCE"]
             self.write_config()
         return service_id
+
+    def write_service(self, service_id, **changed):
+        services, key, values = self.services[service_id]
+        values.update(changed)
+        services.write(key, TYPES.pack("slb_service", **values))
 
     def remove_service(self, vip, port, protocol):
         family = ipaddress.ip_address(vip).version
@@ -184,11 +191,12 @@ class Node:
                    uuid=backend_id.to_bytes(16, "big"), **values)
 
     def set_schedule(self, service_id, slots):
-        fd = libbpf.create_inner_array([len(slots), *slots])
-        try:
-            self.maps["schedules"].write(struct.pack("<I", service_id), struct.pack("<I", fd))
-        finally:
-            os.close(fd)
+        per_line = SLB["SLB_SLOTS_PER_LINE"]
+        first = self.next_line * per_line
+        for at in range(0, len(slots), per_line):
+            self.write("slots", self.next_line, "slb_slots", backend_id=slots[at:at + per_line])
+            self.next_line += 1
+        self.write_service(service_id, first_slot=first, slot_count=len(slots))
 
     # ---- reading ----
 

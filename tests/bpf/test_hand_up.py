@@ -154,7 +154,7 @@ def test_no_backend(bench):
     data = bench.to_vip(5, flags="S")
     bench.node.set_schedule(bench.service, [])
     assert bench.send(data)[0] == n.DROP
-    bench.node.maps["schedules"].clear()
+    bench.node.write_service(bench.service, first_slot=1 << 20, slot_count=3)  # outside `slots`
     assert bench.send(data)[0] == n.DROP
     bench.node.set_schedule(bench.service, [30])  # an id that is free
     assert bench.send(data)[0] == n.DROP

@@ -12,6 +12,7 @@
 #include "datapath/flow_timeouts.h"
 #include "datapath/ids.h"
 #include "datapath/ports.h"
+#include "datapath/regions.h"
 
 /* ---- ids ------------------------------------------------------------------------------------- */
 
@@ -48,6 +49,91 @@ static void adopted_ids_are_stepped_over(void **state)
 	ids_return(&ids, 99); /* free already: nothing happens */
 	assert_int_equal(ids.free_count, 35);
 	ids_free(&ids);
+}
+
+/* ---- regions --------------------------------------------------------------------------------- */
+
+static void regions_are_lowest_first(void **state)
+{
+	struct regions regions;
+	uint32_t first;
+
+	(void)state;
+	assert_int_equal(regions_init(&regions, 300), 0);
+	for (uint32_t i = 0; i < 30; i++) {
+		assert_true(regions_give(&regions, 10, &first));
+		assert_int_equal(first, i * 10);
+	}
+	assert_false(regions_give(&regions, 1, &first));
+	regions_return(&regions, 130, 10);
+	regions_return(&regions, 50, 10);
+	assert_int_equal(regions.used_count, 280);
+	assert_true(regions_give(&regions, 4, &first));
+	assert_int_equal(first, 50);
+	assert_true(regions_give(&regions, 7, &first)); /* what is left there is too short */
+	assert_int_equal(first, 130);
+	regions_return(&regions, 60, 70); /* joins what is free on both sides of it */
+	assert_true(regions_give(&regions, 76, &first));
+	assert_int_equal(first, 54);
+	assert_false(regions_give(&regions, 4, &first));
+	assert_true(regions_give(&regions, 3, &first));
+	assert_int_equal(first, 137);
+	assert_int_equal(regions.used_count, 300);
+	regions_free(&regions);
+}
+
+static void adopted_regions_do_not_overlap(void **state)
+{
+	struct regions regions;
+	uint32_t first;
+
+	(void)state;
+	assert_int_equal(regions_init(&regions, 100), 0);
+	assert_true(regions_take(&regions, 0, 3));
+	assert_true(regions_take(&regions, 60, 40));
+	assert_false(regions_take(&regions, 2, 1));
+	assert_false(regions_take(&regions, 59, 2));
+	assert_false(regions_take(&regions, 100, 1));
+	assert_false(regions_take(&regions, 3, UINT32_MAX));
+	assert_false(regions_take(&regions, UINT32_MAX, 2));
+	assert_false(regions_take(&regions, 5, 0));
+	assert_int_equal(regions.used_count, 43);
+	assert_true(regions_give(&regions, 57, &first));
+	assert_int_equal(first, 3);
+	regions_free(&regions);
+}
+
+/* Against the simplest of models. */
+static void regions_never_overlap(void **state)
+{
+	enum { LINES = 200, HELD = 40 };
+	struct regions regions;
+	uint32_t held[HELD][2] = { 0 }, seed = 1;
+	bool used[LINES] = { false };
+
+	(void)state;
+	assert_int_equal(regions_init(&regions, LINES), 0);
+	for (unsigned int step = 0; step < 20000; step++) {
+		uint32_t *one, first;
+
+		seed = seed * 1103515245 + 12345;
+		one = held[(seed >> 16) % HELD];
+		if (one[1]) {
+			regions_return(&regions, one[0], one[1]);
+			memset(used + one[0], 0, one[1]);
+			one[1] = 0;
+			continue;
+		}
+		if (!regions_give(&regions, 1 + (seed >> 24) % 20, &first))
+			continue;
+		one[0] = first;
+		one[1] = 1 + (seed >> 24) % 20;
+		for (uint32_t i = 0; i < one[1]; i++) {
+			assert_false(used[first + i]);
+			used[first + i] = true;
+		}
+	}
+	regions_free(&regions);
 }
 
 /* ---- ports ----------------------------------------------------------------------------------- */
@@ -183,6 +269,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ids_are_lowest_first_and_never_0),
 		cmocka_unit_test(adopted_ids_are_stepped_over),
+		cmocka_unit_test(regions_are_lowest_first),
+		cmocka_unit_test(adopted_regions_do_not_overlap),
+		cmocka_unit_test(regions_never_overlap),
 		cmocka_unit_test(ports_are_outside_the_kernels_range),
 		cmocka_unit_test(ports_are_read_from_the_kernel),
 		cmocka_unit_test(timeouts_follow_the_table),

@@ -97,40 +97,34 @@ static struct slb_config get_config(void)
 	return config;
 }
 
-/* The kernel's id of the service's schedule; its values as text. */
-static uint32_t get_schedule(uint32_t service_id, char *text, size_t size)
-{
-	int outer = ebpf_lab_map(&lab, "schedules"), inner;
-	uint32_t map_id, value, key = 0;
-
-	text[0] = '\0';
-	if (bpf_map_lookup_elem(outer, &service_id, &map_id) < 0)
-		map_id = 0;
-	close(outer);
-	inner = map_id ? bpf_map_get_fd_by_id(map_id) : -1;
-	for (; inner >= 0 && bpf_map_lookup_elem(inner, &key, &value) == 0; key++)
-		snprintf(text + strlen(text), size - strlen(text), "%u ", value);
-	close(inner);
-	return map_id;
-}
-
+/* The service's slots: their number, then backend ids. */
 static const char *schedule_of(const struct load_balancer *lb)
 {
 	static char text[256];
 	struct slb_service service;
+	struct slb_slots line = { 0 };
+	size_t length;
+	int fd = ebpf_lab_map(&lab, "slots");
 
 	assert_true(get_service(lb, &service));
-	get_schedule(service.service_id, text, sizeof(text));
+	length = (size_t)snprintf(text, sizeof(text), "%u ", service.slot_count);
+	for (uint32_t i = 0; i < service.slot_count && length < sizeof(text); i++) {
+		uint32_t slot = service.first_slot + i, key = slot / SLB_SLOTS_PER_LINE;
+
+		assert_int_equal(bpf_map_lookup_elem(fd, &key, &line), 0);
+		length += (size_t)snprintf(text + length, sizeof(text) - length, "%u ",
+					   line.backend_id[slot % SLB_SLOTS_PER_LINE]);
+	}
+	close(fd);
 	return text;
 }
 
-static uint32_t schedule_id_of(const struct load_balancer *lb)
+static uint32_t first_slot_of(const struct load_balancer *lb)
 {
-	char text[256];
 	struct slb_service service;
 
 	assert_true(get_service(lb, &service));
-	return get_schedule(service.service_id, text, sizeof(text));
+	return service.first_slot;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -194,16 +188,16 @@ static void apply_again_writes_nothing(void **state)
 {
 	struct load_balancer *lb = ebpf_lab_balancer(AF_INET, 1, 3);
 	struct slb_config before, after;
-	uint32_t schedule;
+	uint32_t first_slot;
 
 	(void)state;
 	assert_ok(apply(lb));
 	before = get_config();
-	schedule = schedule_id_of(lb);
+	first_slot = first_slot_of(lb);
 	assert_ok(apply(lb));
 	after = get_config();
 	assert_memory_equal(&before, &after, sizeof(before));
-	assert_int_equal(schedule_id_of(lb), schedule);
+	assert_int_equal(first_slot_of(lb), first_slot);
 	ebpf_lab_free(lb);
 }
 

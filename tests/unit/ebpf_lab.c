@@ -71,6 +71,7 @@ int ebpf_lab_open(struct ebpf_lab *lab, enum ebpf_hook hook, struct errbuf *err)
 		.sizes = { .load_balancers = 8,
 			   .backends = 32,
 			   .sources = 16,
+			   .slots = 256 << 10,
 			   .flows4 = 4096,
 			   .flows6 = 4096,
 			   .half_open = 1024 },

@@ -23,6 +23,7 @@
 #include "datapath/ebpf_neighbours.h"
 #include "datapath/ebpf_routes.h"
 #include "datapath/ebpf_services.h"
+#include "datapath/ebpf_slots.h"
 #include "datapath/ebpf_sources.h"
 #include "datapath/ebpf_uplinks.h"
 #include "datapath/ports.h"
@@ -45,6 +46,7 @@ struct ebpf {
 	uint32_t syn_s;           /* how long half-open flows may live */
 	struct ebpf_programs programs;
 	struct ebpf_flows *flows;
+	struct ebpf_slots *slots;
 	struct ebpf_sources *sources;
 	struct ebpf_neighbours *neighbours;
 	struct ebpf_uplinks *uplinks;
@@ -171,7 +173,7 @@ static void on_net_event(void *arg, const struct net_event *event)
 		if (!ebpf_neighbours_note(ebpf->neighbours, event))
 			return;
 	} else {
-		ebpf_routes_refresh(ebpf->routes);
+		ebpf_routes_note(ebpf->routes, event);
 		if (event->kind == NET_LINK || event->kind == NET_RESYNC)
 			verify_uplinks(ebpf);
 	}
@@ -311,6 +313,8 @@ static int open_parts(struct ebpf *ebpf, const struct ebpf_config *config, struc
 	if (r == 0)
 		r = ebpf_sources_open(ebpf->maps.fd[EBPF_MAP_SOURCES],
 				      ebpf->maps.capacity[EBPF_MAP_SOURCES], &ebpf->sources, err);
+	if (r == 0)
+		r = ebpf_slots_open(config->loop, &ebpf->maps, &ebpf->slots, err);
 	if (r == 0) {
 		ebpf->neighbours = ebpf_neighbours_open(config->net);
 		if (!ebpf->neighbours)
@@ -325,6 +329,7 @@ static int open_parts(struct ebpf *ebpf, const struct ebpf_config *config, struc
 		return r;
 	services.flows = ebpf->flows;
 	services.sources = ebpf->sources;
+	services.slots = ebpf->slots;
 	services.routes = ebpf->routes;
 	return ebpf_services_open(&services, &ebpf->services, err);
 }
@@ -401,7 +406,7 @@ static void handle_closed(uv_handle_t *handle)
 	part_closed(handle->data);
 }
 
-static void flows_closed(void *arg)
+static void arg_closed(void *arg)
 {
 	part_closed(arg);
 }
@@ -425,10 +430,11 @@ void ebpf_close(struct datapath *dp, bool keep)
 	}
 	if (ebpf->lock_fd >= 0)
 		close(ebpf->lock_fd); /* the next one may start */
-	ebpf->closing = 3;
+	ebpf->closing = 4;
 	uv_close((uv_handle_t *)&ebpf->look_again, handle_closed);
 	uv_close((uv_handle_t *)&ebpf->upkeep, handle_closed);
-	ebpf_flows_close(ebpf->flows, flows_closed, ebpf);
+	ebpf_slots_close(ebpf->slots, arg_closed, ebpf);
+	ebpf_flows_close(ebpf->flows, arg_closed, ebpf);
 }
 
 /* The kernel's id of the pinned `config`; 0 when there is none. */
@@ -503,8 +509,11 @@ void ebpf_tables_info(const struct datapath *dp, struct ebpf_table_info ret[stat
 	ebpf_services_counts(ebpf->services, &service_count, &backend_count);
 	ret[n++] = (struct ebpf_table_info){ "backends", backend_count,
 					     ebpf->maps.capacity[EBPF_MAP_BACKENDS] - 1 };
-	ret[n] = (struct ebpf_table_info){ "services", service_count,
-					   ebpf->maps.capacity[EBPF_MAP_SCHEDULES] - 1 };
+	ret[n++] = (struct ebpf_table_info){ "services", service_count,
+					     ebpf->maps.capacity[EBPF_MAP_SCHEDULER_STATE] - 1 };
+	ret[n] = (struct ebpf_table_info){ "slots", ebpf_slots_used(ebpf->slots),
+					   ebpf->maps.capacity[EBPF_MAP_SLOTS] *
+						   SLB_SLOTS_PER_LINE };
 }
 
 const char *ebpf_note(const struct datapath *dp)

@@ -81,7 +81,7 @@ struct ebpf_table_info {
 	uint32_t capacity;
 };
 
-#define EBPF_TABLES 6 /* flows4, flows6, half_open4, half_open6, backends, services */
+#define EBPF_TABLES 7 /* flows4, flows6, half_open4, half_open6, backends, services, slots */
 
 void ebpf_tables_info(const struct datapath *dp, struct ebpf_table_info ret[static EBPF_TABLES]);
 

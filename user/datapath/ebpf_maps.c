@@ -38,7 +38,6 @@ static uint32_t wanted_entries(const struct ebpf_sizes *sizes, enum ebpf_map map
 	case EBPF_MAP_SERVICES4:
 	case EBPF_MAP_SERVICES6:
 		return sizes->load_balancers;
-	case EBPF_MAP_SCHEDULES:
 	case EBPF_MAP_SCHEDULER_STATE:
 	case EBPF_MAP_DROPS:
 		return sizes->load_balancers + 1; /* service id 0 is none */
@@ -48,6 +47,8 @@ static uint32_t wanted_entries(const struct ebpf_sizes *sizes, enum ebpf_map map
 		return sizes->backends + 1;
 	case EBPF_MAP_SOURCES:
 		return sizes->sources;
+	case EBPF_MAP_SLOTS:
+		return sizes->slots / SLB_SLOTS_PER_LINE;
 	case EBPF_MAP_FLOWS4:
 		return sizes->flows4;
 	case EBPF_MAP_FLOWS6:
@@ -280,21 +281,30 @@ void ebpf_maps_unpin(const char *pin_path)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static int map_backend_state(struct ebpf_maps *maps, struct errbuf *err)
+static size_t mapped_bytes(const struct ebpf_maps *maps, enum ebpf_map map, size_t value_bytes)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t bytes = maps->capacity[EBPF_MAP_BACKEND_STATE] * sizeof(*maps->backend_state);
-	void *memory;
 
-	bytes = (bytes + page - 1) / page * page;
-	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      maps->fd[EBPF_MAP_BACKEND_STATE], 0);
+	return (maps->capacity[map] * value_bytes + page - 1) / page * page;
+}
+
+static int map_into_memory(const struct ebpf_maps *maps, enum ebpf_map map, size_t value_bytes,
+			   void **ret, struct errbuf *err)
+{
+	void *memory = mmap(NULL, mapped_bytes(maps, map, value_bytes), PROT_READ | PROT_WRITE,
+			    MAP_SHARED, maps->fd[map], 0);
+
 	if (memory == MAP_FAILED)
-		return errbuf_set(err, -errno, "cannot map `backend_state` into memory: %s",
+		return errbuf_set(err, -errno, "cannot map `%s` into memory: %s", map_names[map],
 				  strerror(errno));
-	maps->backend_state = memory;
-	maps->backend_state_bytes = bytes;
+	*ret = memory;
 	return 0;
+}
+
+static void unmap(const struct ebpf_maps *maps, enum ebpf_map map, size_t value_bytes, void *memory)
+{
+	if (memory)
+		munmap(memory, mapped_bytes(maps, map, value_bytes));
 }
 
 static int learn_capacities(struct ebpf_maps *maps, const struct ebpf_sizes *wanted,
@@ -345,7 +355,11 @@ int ebpf_maps_open(struct ebpf_maps *ret, const char *pin_path, const struct ebp
 	if (r == 0)
 		r = learn_capacities(&maps, wanted, err);
 	if (r == 0)
-		r = map_backend_state(&maps, err);
+		r = map_into_memory(&maps, EBPF_MAP_BACKEND_STATE, sizeof(*maps.backend_state),
+				    (void **)&maps.backend_state, err);
+	if (r == 0)
+		r = map_into_memory(&maps, EBPF_MAP_SLOTS, sizeof(*maps.slots),
+				    (void **)&maps.slots, err);
 	if (r == 0) {
 		r = ebpf_maps_repin(&maps, pin_path, err);
 		if (r < 0 && first)
@@ -361,9 +375,10 @@ int ebpf_maps_open(struct ebpf_maps *ret, const char *pin_path, const struct ebp
 
 void ebpf_maps_close(struct ebpf_maps *maps)
 {
-	if (maps->backend_state)
-		munmap(maps->backend_state, maps->backend_state_bytes);
+	unmap(maps, EBPF_MAP_BACKEND_STATE, sizeof(*maps->backend_state), maps->backend_state);
+	unmap(maps, EBPF_MAP_SLOTS, sizeof(*maps->slots), maps->slots);
 	maps->backend_state = NULL;
+	maps->slots = NULL;
 	for (enum ebpf_map map = 0; map < EBPF_MAP_COUNT; map++) {
 		if (maps->fd[map] > 0)
 			close(maps->fd[map]);
@@ -402,26 +417,6 @@ int ebpf_maps_read_array(int fd, uint32_t count, size_t value_bytes, void *value
 		n = 0;
 	for (; n < count && r == 0; n++)
 		if (bpf_map_lookup_elem(fd, &n, (char *)values + n * value_bytes) < 0)
-			r = -errno;
-	free(keys);
-	return r;
-}
-
-int ebpf_maps_write_array(int fd, uint32_t count, size_t value_bytes, const void *values)
-{
-	uint32_t *keys = calloc(count + 1, sizeof(*keys));
-	uint32_t n = count;
-	int r = 0;
-
-	if (!keys)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++)
-		keys[i] = i;
-	if (bpf_map_update_batch(fd, keys, values, &n, NULL) < 0)
-		n = 0;
-	for (; n < count && r == 0; n++)
-		if (bpf_map_update_elem(fd, &n, (const char *)values + n * value_bytes, BPF_ANY) <
-		    0)
 			r = -errno;
 	free(keys);
 	return r;

@@ -24,7 +24,7 @@
 #define EBPF_MAPS(X)                                                                               \
 	X(SERVICES4, services4)                                                                    \
 	X(SERVICES6, services6)                                                                    \
-	X(SCHEDULES, schedules)                                                                    \
+	X(SLOTS, slots)                                                                            \
 	X(SCHEDULER_STATE, scheduler_state)                                                        \
 	X(BACKENDS, backends)                                                                      \
 	X(BACKEND_STATE, backend_state)                                                            \
@@ -54,7 +54,7 @@ struct ebpf_maps {
 	/* backend_state, mapped into memory: `expired` can be written while programs count in the
 	 * other members. */
 	struct slb_backend_state *backend_state;
-	size_t backend_state_bytes;
+	struct slb_slots *slots; /* `slots`, mapped into memory */
 	char note[ERRBUF_SIZE]; /* a sentence for the log where sizes are not as wanted, or empty */
 };
 
@@ -78,6 +78,5 @@ void ebpf_maps_unpin(const char *pin_path);
 /* Values [0, count) of an array map, by batch where the kernel has it. Negative errno on failure.
  */
 int ebpf_maps_read_array(int fd, uint32_t count, size_t value_bytes, void *values);
-int ebpf_maps_write_array(int fd, uint32_t count, size_t value_bytes, const void *values);
 
 #endif

@@ -12,6 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include <utlist.h>
+
+/* Of those that do not answer, so many are asked in a second: each is a request of 10 µs to the
+ * kernel, and more would crowd its table. */
+#define ASKED_PER_TICK 100
 
 struct neighbour_key {
 	int32_t ifindex;
@@ -24,12 +29,16 @@ struct neighbour {
 	unsigned int wanted;
 	bool usable;
 	uint8_t mac[NET_MAC_SIZE];
+	bool missing; /* wanted and not usable: in that list */
+	struct neighbour *next, *prev;
 	UT_hash_handle hh;
 };
 
 struct ebpf_neighbours {
 	struct net *net;
 	struct neighbour *table;
+	struct neighbour *missing;
+	unsigned int missing_count;
 };
 
 static struct neighbour *find(struct ebpf_neighbours *neighbours, int ifindex,
@@ -61,8 +70,27 @@ static struct neighbour *find_or_add(struct ebpf_neighbours *neighbours, int ifi
 	return neighbour;
 }
 
+/* After `wanted` or `usable` has changed. */
+static void note_missing(struct ebpf_neighbours *neighbours, struct neighbour *neighbour)
+{
+	bool missing = neighbour->wanted && !neighbour->usable;
+
+	if (missing == neighbour->missing)
+		return;
+	neighbour->missing = missing;
+	if (missing) {
+		DL_APPEND(neighbours->missing, neighbour);
+		neighbours->missing_count++;
+	} else {
+		DL_DELETE(neighbours->missing, neighbour);
+		neighbours->missing_count--;
+	}
+}
+
 static void drop(struct ebpf_neighbours *neighbours, struct neighbour *neighbour)
 {
+	neighbour->wanted = 0;
+	note_missing(neighbours, neighbour);
 	HASH_DEL(neighbours->table, neighbour);
 	free(neighbour);
 }
@@ -110,6 +138,7 @@ void ebpf_neighbours_want(struct ebpf_neighbours *neighbours, int ifindex,
 		neighbour->usable = true;
 		memcpy(neighbour->mac, now.mac, sizeof(neighbour->mac));
 	}
+	note_missing(neighbours, neighbour);
 	ask(neighbours, neighbour);
 }
 
@@ -118,7 +147,10 @@ void ebpf_neighbours_release(struct ebpf_neighbours *neighbours, int ifindex,
 {
 	struct neighbour *neighbour = find(neighbours, ifindex, address);
 
-	if (neighbour && neighbour->wanted && !--neighbour->wanted && !neighbour->usable)
+	if (!neighbour || !neighbour->wanted || --neighbour->wanted)
+		return;
+	note_missing(neighbours, neighbour);
+	if (!neighbour->usable)
 		drop(neighbours, neighbour);
 }
 
@@ -138,6 +170,7 @@ bool ebpf_neighbours_note(struct ebpf_neighbours *neighbours, const struct net_e
 	matters = usable != neighbour->usable ||
 		  (usable && memcmp(neighbour->mac, event->neigh.mac, sizeof(neighbour->mac)) != 0);
 	neighbour->usable = usable;
+	note_missing(neighbours, neighbour);
 	if (usable)
 		memcpy(neighbour->mac, event->neigh.mac, sizeof(neighbour->mac));
 
@@ -150,9 +183,15 @@ bool ebpf_neighbours_note(struct ebpf_neighbours *neighbours, const struct net_e
 
 void ebpf_neighbours_tick(struct ebpf_neighbours *neighbours)
 {
-	struct neighbour *neighbour, *next;
+	unsigned int count = neighbours->missing_count;
 
-	HASH_ITER (hh, neighbours->table, neighbour, next)
-		if (neighbour->wanted && !neighbour->usable)
-			ask(neighbours, neighbour);
+	if (count > ASKED_PER_TICK)
+		count = ASKED_PER_TICK;
+	while (count--) {
+		struct neighbour *neighbour = neighbours->missing;
+
+		DL_DELETE(neighbours->missing, neighbour); /* the next one's turn */
+		DL_APPEND(neighbours->missing, neighbour);
+		ask(neighbours, neighbour);
+	}
 }

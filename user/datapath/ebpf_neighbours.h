@@ -24,7 +24,7 @@ void ebpf_neighbours_release(struct ebpf_neighbours *neighbours, int ifindex,
 /* Notes a NET_NEIGH event. True when flows that kept this neighbour must look anew. */
 bool ebpf_neighbours_note(struct ebpf_neighbours *neighbours, const struct net_event *event);
 
-/* Asks again for wanted ones that are not resolved; called about every second. */
+/* Asks again for wanted ones that are not resolved, some at a time; called about every second. */
 void ebpf_neighbours_tick(struct ebpf_neighbours *neighbours);
 
 #endif

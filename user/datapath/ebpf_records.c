@@ -273,7 +273,7 @@ void record_retire_service(struct ebpf_services *services, struct service_record
 {
 	while (service->backends)
 		record_retire_backend(services, service->backends);
-	bpf_map_delete_elem(services->config.maps->fd[EBPF_MAP_SCHEDULES], &service->id);
+	ebpf_slots_retire(services->config.slots, service->region);
 	retire_id(services, service->id, true);
 	free_service(services, service);
 }
@@ -349,6 +349,9 @@ static void adopt_service(struct ebpf_services *services, int map_fd, const void
 	uuid_copy(service->uuid, value.uuid);
 	service->id = value.service_id;
 	set_written(services, service, &value);
+	service->region = (struct slot_region){ value.first_slot, value.slot_count };
+	if (service->region.count && !ebpf_slots_adopt(services->config.slots, service->region))
+		service->region.count = 0; /* apply() writes it anew */
 	service->vip.family = (uint16_t)family;
 	if (family == AF_INET6) {
 		const struct slb_service_key6 *key6 = key;

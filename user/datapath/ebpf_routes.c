@@ -11,6 +11,13 @@
 /* One lookup costs some 10 µs; so many at a time hold the loop for less than a millisecond. */
 #define LOOKUPS_PER_TURN 64
 
+/* A source address of some routes. There are few: one per device, mostly. */
+struct source {
+	struct addr address;
+	unsigned int users; /* routes */
+	UT_hash_handle hh;
+};
+
 struct ebpf_routes {
 	struct net *net;
 	struct ebpf_uplinks *uplinks;
@@ -19,8 +26,43 @@ struct ebpf_routes {
 	void *changed_arg;
 	struct ebpf_route *table;
 	struct ebpf_route *stale;
-	uv_idle_t refresher; /* active while there are stale routes */
+	struct source *sources; /* AF_UNSPEC, for routes without, among them */
+	uv_idle_t refresher;    /* active while there are stale routes */
 };
+
+static struct source *find_source(const struct ebpf_routes *routes, const struct addr *address)
+{
+	struct source *source;
+
+	HASH_FIND(hh, routes->sources, address, sizeof(*address), source);
+	return source;
+}
+
+static void release_source(struct ebpf_routes *routes, const struct addr *address)
+{
+	struct source *source = find_source(routes, address);
+
+	if (!source || --source->users)
+		return;
+	HASH_DEL(routes->sources, source);
+	free(source);
+}
+
+/* False when memory is short. */
+static bool use_source(struct ebpf_routes *routes, const struct addr *address)
+{
+	struct source *source = find_source(routes, address);
+
+	if (!source) {
+		source = calloc(1, sizeof(*source));
+		if (!source)
+			return false;
+		source->address = *address;
+		HASH_ADD(hh, routes->sources, address, sizeof(source->address), source);
+	}
+	source->users++;
+	return true;
+}
 
 /* The route follows its lookup: device and next hop are held by it. */
 static void move_to(struct ebpf_routes *routes, struct ebpf_route *route, int oif,
@@ -59,9 +101,11 @@ static bool look_up(struct ebpf_routes *routes, struct ebpf_route *route)
 	move_to(routes, route, found.oif,
 		found.gateway.family == AF_UNSPEC ? &route->address : &found.gateway);
 	changed = found.prefsrc.family == route->address.family &&
-		  !addr_equal(&found.prefsrc, &route->source);
-	if (changed)
+		  !addr_equal(&found.prefsrc, &route->source) && use_source(routes, &found.prefsrc);
+	if (changed) {
+		release_source(routes, &route->source);
 		route->source = found.prefsrc;
+	}
 	return changed;
 }
 
@@ -114,6 +158,7 @@ static void free_routes(uv_handle_t *handle)
 
 	HASH_ITER (hh, routes->table, route, next) {
 		HASH_DEL(routes->table, route);
+		release_source(routes, &route->source);
 		free(route);
 	}
 	free(routes);
@@ -135,6 +180,10 @@ struct ebpf_route *ebpf_routes_acquire(struct ebpf_routes *routes, const struct 
 		if (!route)
 			return NULL;
 		route->address = *address;
+		if (!use_source(routes, &route->source)) {
+			free(route);
+			return NULL;
+		}
 		HASH_ADD(hh, routes->table, address, sizeof(route->address), route);
 		look_up(routes, route);
 	}
@@ -150,16 +199,41 @@ void ebpf_routes_release(struct ebpf_routes *routes, struct ebpf_route *route)
 		return;
 	move_to(routes, route, 0, &nowhere);
 	set_stale(routes, route, false);
+	release_source(routes, &route->source);
 	HASH_DEL(routes->table, route);
 	free(route);
 }
 
-void ebpf_routes_refresh(struct ebpf_routes *routes)
+static bool is_of_host(const struct net_event *event)
 {
-	struct ebpf_route *route, *next;
+	return (event->kind == NET_ADDR || event->kind == NET_ROUTE) &&
+	       ((event->address.family == AF_INET && event->prefix_length == 32) ||
+		(event->address.family == AF_INET6 && event->prefix_length == 128));
+}
 
-	HASH_ITER (hh, routes->table, route, next)
-		set_stale(routes, route, true);
+/* What one address or host route means to the route: it leads there, leaves from there (and the
+ * kernel removes such routes with the address, without a word), or has had no source until now. */
+static bool is_touched(const struct ebpf_route *route, const struct net_event *event)
+{
+	return addr_equal(&route->address, &event->address) ||
+	       addr_equal(&route->source, &event->address) || route->source.family == AF_UNSPEC;
+}
+
+void ebpf_routes_note(struct ebpf_routes *routes, const struct net_event *event)
+{
+	static const struct addr none = { 0 };
+	struct ebpf_route *route, *next;
+	bool of_host = is_of_host(event);
+
+	if (of_host && !find_source(routes, &event->address) && !find_source(routes, &none)) {
+		HASH_FIND(hh, routes->table, &event->address, sizeof(event->address), route);
+		if (route)
+			set_stale(routes, route, true);
+	} else {
+		HASH_ITER (hh, routes->table, route, next)
+			if (!of_host || is_touched(route, event))
+				set_stale(routes, route, true);
+	}
 	if (routes->stale)
 		uv_idle_start(&routes->refresher, refresh_some);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * ebpf_routes: the ways to the backends: which device, which next hop, which source address, as the
- * kernel's FIB says now. Shared by all backends of one address; follows the network by looking all
- * of them up again, a few per turn of the loop, when something changed.
+ * kernel's FIB says now. Shared by all backends of one address; follows the network by looking them
+ * up again, a few per turn of the loop, when something changed.
  */
 #ifndef SLB_DATAPATH_EBPF_ROUTES_H
 #define SLB_DATAPATH_EBPF_ROUTES_H
@@ -43,7 +43,8 @@ void ebpf_routes_close(struct ebpf_routes *routes);
 struct ebpf_route *ebpf_routes_acquire(struct ebpf_routes *routes, const struct addr *address);
 void ebpf_routes_release(struct ebpf_routes *routes, struct ebpf_route *route); /* accepts NULL */
 
-/* Looks all of them up again, in small steps from the loop. */
-void ebpf_routes_refresh(struct ebpf_routes *routes);
+/* Looks up again what a NET_LINK, NET_ADDR, NET_ROUTE or NET_RESYNC event may have changed, in
+ * small steps from the loop. A VIP that comes or goes, which is most events, costs O(1). */
+void ebpf_routes_note(struct ebpf_routes *routes, const struct net_event *event);
 
 #endif

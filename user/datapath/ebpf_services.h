@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * ebpf_services: load balancers as entries of the maps services4/6, schedules, backends, and the
+ * ebpf_services: load balancers as entries of the maps services4/6, slots, backends, and the
  * ids that join them.
  *
  * A backend keeps its id as long as it lives, over restarts too (found again by UUID in the pinned
@@ -18,6 +18,7 @@
 #include "datapath/ebpf_flows.h"
 #include "datapath/ebpf_maps.h"
 #include "datapath/ebpf_routes.h"
+#include "datapath/ebpf_slots.h"
 #include "datapath/ebpf_sources.h"
 
 struct ebpf_services; /* opaque */
@@ -26,6 +27,7 @@ struct ebpf_services_config { /* all borrowed; snat_addresses is copied */
 	const struct ebpf_maps *maps;
 	struct ebpf_flows *flows;
 	struct ebpf_sources *sources;
+	struct ebpf_slots *slots;
 	struct ebpf_routes *routes;
 	struct net *net;
 	const struct addr *snat_addresses;

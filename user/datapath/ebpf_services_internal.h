@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the files of ebpf_services share: records (ebpf_records.c: adopting, writing, retiring
- * single services and backends) under the operations (ebpf_services.c: plan, commit, undo of one
- * load balancer).
+ * single services and backends) under apply() (ebpf_plan.c) and the other operations
+ * (ebpf_services.c).
  */
 #ifndef SLB_DATAPATH_EBPF_SERVICES_INTERNAL_H
 #define SLB_DATAPATH_EBPF_SERVICES_INTERNAL_H
@@ -19,7 +19,8 @@ struct service_record {
 	uint16_t port;
 	uint8_t protocol;
 	struct slb_service written;
-	/* What the schedule in the map was built from; unknown after adoption. */
+	struct slot_region region; /* held; as in written, or none when that could not be adopted */
+	/* What the schedule in the region was built from; unknown after adoption. */
 	bool schedule_known;
 	enum scheduler scheduler;
 	struct schedule_entry *entries;
@@ -57,6 +58,7 @@ struct ebpf_services {
 	struct service_record *services; /* by uuid */
 	struct backend_record *backends; /* by uuid */
 	uint32_t client_source_count;    /* services that keep clients' source addresses */
+	bool is_untrue; /* something could not be followed: apply() must repair it */
 	struct ids service_ids, backend_ids;
 	struct retired_id *retired;
 	struct next_port *next_ports; /* of backends that were retired */
@@ -99,6 +101,12 @@ void record_set_route(struct ebpf_services *services, struct backend_record *bac
 
 int record_read_traffic(const struct ebpf_services *services, uint32_t backend_id,
 			struct traffic *ret);
+
+/* The addresses that flows towards a backend leave with; *ret_count 0: the client's own, or none is
+ * known (no route, ever). Borrowed. (ebpf_services.c) */
+const struct addr *services_wanted_sources(const struct ebpf_services *services, bool source_nat,
+					   const struct ebpf_route *route, int family,
+					   size_t *ret_count);
 
 /* The map that holds this service. */
 int record_service_map(const struct ebpf_services *services, const struct addr *vip);

@@ -17,6 +17,7 @@
 #define SOURCES       4096u
 #define LB_MOST       16384u
 #define BACKENDS_MOST 131072u
+#define SLOTS_MOST    (4u << 20) /* 16 MiB: 60 schedules of scheduler maglev, or very many others */
 #define SMALL_MACHINE (2ull << 30) /* bytes */
 
 /* Below these slb is of no use. */
@@ -25,6 +26,7 @@
 #define SOURCES_FLOOR   256u
 #define LB_FLOOR        256u
 #define BACKENDS_FLOOR  1024u
+#define SLOTS_FLOOR     (160u << 10) /* one of scheduler maglev, and the one that replaces it */
 
 struct ebpf_machine ebpf_sizes_machine(void)
 {
@@ -49,11 +51,12 @@ static uint32_t clamp(uint64_t value, uint32_t least, uint32_t most)
 void ebpf_sizes_default(struct ebpf_sizes *sizes, const struct ebpf_machine *machine)
 {
 	uint64_t share = machine->memory_bytes / MEMORY_SHARE;
-	uint32_t load_balancers = LB_MOST, backends = BACKENDS_MOST;
+	uint32_t load_balancers = LB_MOST, backends = BACKENDS_MOST, slots = SLOTS_MOST;
 
 	if (machine->memory_bytes < SMALL_MACHINE) {
 		load_balancers = LB_MOST / 16;
 		backends = BACKENDS_MOST / 16;
+		slots = SLOTS_MOST / 16;
 	}
 	/* Per-CPU counters are the larger part on machines with many CPUs. */
 	while (backends > BACKENDS_FLOOR &&
@@ -69,6 +72,8 @@ void ebpf_sizes_default(struct ebpf_sizes *sizes, const struct ebpf_machine *mac
 		sizes->backends = backends;
 	if (!sizes->sources)
 		sizes->sources = SOURCES;
+	if (!sizes->slots)
+		sizes->slots = slots;
 	if (!sizes->flows4)
 		sizes->flows4 = clamp(share / FLOW4_BYTES, FLOWS_LEAST, FLOWS_MOST);
 	if (!sizes->flows6)
@@ -95,5 +100,6 @@ bool ebpf_sizes_halve(struct ebpf_sizes *sizes)
 	changed |= halve(&sizes->backends, BACKENDS_FLOOR);
 	changed |= halve(&sizes->load_balancers, LB_FLOOR);
 	changed |= halve(&sizes->sources, SOURCES_FLOOR);
+	changed |= halve(&sizes->slots, SLOTS_FLOOR);
 	return changed;
 }

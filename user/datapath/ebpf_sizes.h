@@ -13,6 +13,7 @@ struct ebpf_sizes {
 	uint32_t load_balancers;
 	uint32_t backends;
 	uint32_t sources;
+	uint32_t slots;  /* of all schedules together */
 	uint32_t flows4; /* entries; a flow has two, one per direction */
 	uint32_t flows6;
 	uint32_t half_open; /* entries, per family */
