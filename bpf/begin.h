@@ -260,7 +260,7 @@ static __always_inline int begin(ctx_t *ctx, const int family, __u32 service_id,
 		return CTX_UP;
 	if (!backend_id || !backend || !state || backend->type == SLB_BACKEND_NONE ||
 	    backend->service_id != service_id)
-		return drop(service_id, SLB_DROP_NO_BACKEND);
+		return refuse(service_id, SLB_DROP_NO_BACKEND, ANSWER_NOBODY);
 	if (backend->flags & SLB_BACKEND_DISABLED)
 		return drop(service_id, SLB_DROP_BACKEND_DISABLED);
 	new->service_id = service_id;
@@ -268,7 +268,7 @@ static __always_inline int begin(ctx_t *ctx, const int family, __u32 service_id,
 	if (backend->type == SLB_BACKEND_LOCAL)
 		return begin_local(family, new, state);
 	if (packet.ttl <= 1)
-		return hand_up(service_id, SLB_DROP_TTL_EXCEEDED);
+		return refuse(service_id, SLB_DROP_TTL_EXCEEDED, ANSWER_TTL_EXCEEDED);
 	return begin_nat(family, new, service_flags, packet.tcp_flags, config, backend, state);
 }
 

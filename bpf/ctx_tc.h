@@ -119,6 +119,23 @@ static __always_inline void ctx_l4_checksum(ctx_t *ctx, const int family,
 		bpf_csum_update(ctx, addr_delta + HOP_LIMIT_DELTA);
 }
 
+/* Both void all packet pointers, and return 0 when it worked. */
+static __always_inline long ctx_resize(ctx_t *ctx, __u32 bytes)
+{
+	long failed = bpf_skb_change_tail(ctx, bytes, 0);
+
+	ctx_pull(ctx);
+	return failed;
+}
+
+static __always_inline long ctx_grow_head(ctx_t *ctx, __u32 bytes)
+{
+	long failed = bpf_skb_change_head(ctx, bytes, 0);
+
+	ctx_pull(ctx);
+	return failed;
+}
+
 /* The frame was changed by `delta` (a one's complement sum), which no checksum in it makes up for.
  */
 static __always_inline void ctx_frame_changed(ctx_t *ctx, __u32 delta)

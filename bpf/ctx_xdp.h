@@ -90,6 +90,21 @@ static __always_inline void ctx_l4_checksum(ctx_t *ctx, const int family,
 			   packet->protocol == IPPROTO_UDP);
 }
 
+/* Both void all packet pointers, and return 0 when it worked. */
+static __always_inline long ctx_resize(ctx_t *ctx, __u32 bytes)
+{
+	__u32 frame_bytes = ctx_frame_bytes(ctx);
+
+	/* verifier: or the compiler adds to data_end before it subtracts from it ("prohibited"). */
+	asm volatile("" : "+r"(frame_bytes));
+	return bpf_xdp_adjust_tail(ctx, (int)(bytes - frame_bytes));
+}
+
+static __always_inline long ctx_grow_head(ctx_t *ctx, __u32 bytes)
+{
+	return bpf_xdp_adjust_head(ctx, -(int)bytes);
+}
+
 /* The frame was changed by `delta` (a one's complement sum), which no checksum in it makes up for.
  */
 static __always_inline void ctx_frame_changed(ctx_t *ctx, __u32 delta)

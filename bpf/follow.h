@@ -185,7 +185,7 @@ static __always_inline int follow(ctx_t *ctx, const int family, struct work *wor
 			return verdict;
 	}
 	if (work->packet.ttl <= 1 && !(work->flow->flags & SLB_FLOW_LOCAL))
-		return hand_up(work->flow->service_id, SLB_DROP_TTL_EXCEEDED);
+		return refuse(work->flow->service_id, SLB_DROP_TTL_EXCEEDED, ANSWER_TTL_EXCEEDED);
 	return GO_ON;
 }
 

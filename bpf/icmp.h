@@ -215,7 +215,8 @@ static __always_inline int icmp_follow(ctx_t *ctx, const int family, struct work
 	if (work->flow->generation == work->config->generation &&
 	    work->packet.bytes <= work->flow->mtu)
 		return GO_ON;
-	return nexthop_call(ctx, family, work);
+	verdict = nexthop_call(ctx, family, work);
+	return verdict <= -ANSWER_FIRST ? CTX_DROP : verdict;
 }
 
 /* Is this an error about a packet that may have been slb's? Fills key and packet. */

@@ -143,6 +143,8 @@ struct beginning {
 	__u32 ports;      /* usable per source address */
 	__u32 candidates; /* source addresses times ports */
 	__u32 closed;     /* a candidate whose flow is over, or NO_CANDIDATE */
+	__u32 answers;    /* given in second answers_s (answer.h) */
+	__u32 answers_s;
 	__u32 pad;
 };
 

@@ -11,6 +11,7 @@
 #define SLB_NEXTHOP_H
 
 #include "forward.h"
+#include "parse.h"
 #include "verdict.h"
 #include "work.h"
 
@@ -58,6 +59,22 @@ static __always_inline void nexthop_keep(struct slb_flow *flow, const struct bpf
 	flow->generation = generation;
 }
 
+/* Up to 5.11 the kernel does not say the MTU: then a plateau of RFC 1191 below the packet's length.
+ */
+static __always_inline int nexthop_too_big(const ctx_t *ctx, const int family,
+					   const struct work *work)
+{
+	__u32 bytes = packet_largest(ctx, &work->packet), mtu = work->fib.mtu_result;
+
+	count_drop(work->flow->service_id, SLB_DROP_TOO_BIG);
+	if (family == AF_INET &&
+	    !(((const struct iphdr *)work->packet.ip)->frag_off & bpf_htons(IPV4_DF)))
+		return CTX_DROP;
+	if (mtu >= bytes)
+		mtu = bytes > 1492 ? 1492 : bytes > 1280 || family == AF_INET6 ? 1280 : 576;
+	return -(int)(ANSWER_TOO_BIG | mtu);
+}
+
 /*
  * GO_ON: work->flow has a valid next hop for this packet. BY_NEIGHBOUR (tc): the kernel must
  * resolve its neighbour; rewrite the packet and give it to ctx_redirect_neighbour with work->fib.
@@ -76,7 +93,7 @@ static __always_inline int nexthop(ctx_t *ctx, const int family, struct work *wo
 		return CTX_RESOLVES_NEIGHBOUR ? BY_NEIGHBOUR
 					      : hand_up(service_id, SLB_DROP_NO_NEIGHBOUR);
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		return drop(service_id, SLB_DROP_TOO_BIG);
+		return nexthop_too_big(ctx, family, work);
 	default:
 		return drop(service_id, SLB_DROP_NO_ROUTE);
 	}

@@ -22,6 +22,7 @@ enum parse_result {
 };
 
 #define IPV4_FRAGMENT    0x3fff /* more fragments, or an offset */
+#define IPV4_DF          0x4000
 #define IPV4_OFFSET      0x1fff
 #define IP_WORD_BYTES    4  /* IHL and TCP's data offset count these */
 #define TCP_OFFSET_BYTE  12 /* data offset in its upper half */

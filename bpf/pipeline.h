@@ -7,6 +7,7 @@
 #ifndef SLB_PIPELINE_H
 #define SLB_PIPELINE_H
 
+#include "answer.h"
 #include "begin.h"
 #include "clock.h"
 #include "flow.h"
@@ -174,7 +175,7 @@ static __always_inline int established(ctx_t *ctx, const int family)
 	struct packet packet;
 	union flow_key key;
 	struct slb_flow *flow;
-	int is_missed = 0;
+	int is_missed = 0, verdict;
 
 	switch (parse(ctx, family, &packet, &key)) {
 	case PARSE_OTHER:
@@ -196,7 +197,11 @@ static __always_inline int established(ctx_t *ctx, const int family)
 		goto other;
 	return forward(ctx, family, &packet, flow);
 other:
-	return family == AF_INET ? slow_v4(ctx, is_missed) : slow_v6(ctx, is_missed);
+	verdict = family == AF_INET ? slow_v4(ctx, is_missed) : slow_v6(ctx, is_missed);
+	if (verdict > -ANSWER_FIRST)
+		return verdict;
+	return family == AF_INET ? answer_v4(ctx, (__u32)-verdict)
+				 : answer_v6(ctx, (__u32)-verdict);
 }
 
 static __always_inline int pipeline(ctx_t *ctx)

@@ -87,6 +87,14 @@ class Types:
         return int.from_bytes(raw, "big" if is_wire else "little")
 
 
+def variables(path):
+    """{name: (offset, size)} of an object's constants, by its symbols: the type information has no offsets yet."""
+    table = subprocess.run(["readelf", "-sW", path], check=True, capture_output=True,
+                           text=True).stdout
+    return {name: (int(offset, 16), int(size)) for offset, size, name in
+            re.findall(r"([0-9a-f]{16})\s+(\d+) OBJECT.* (slb_\w+)$", table, flags=re.M)}
+
+
 def constants(path):
     """The #defines and enums of a C header whose values are plain numbers, shifts or lists of names."""
     text = open(path, encoding="utf-8").read()

@@ -124,7 +124,7 @@ class Model:
             assert self.flows.pop(key) is flow
 
     def receive(self, packet):
-        """Returns ("up" or "drop", None), or ("forward", the packet that goes out)."""
+        """Returns ("up" or "drop" or how the sender is answered, None), or ("forward", the packet that goes out)."""
         key = packet.key()
         flow = self.flows.get(key)
         is_syn = packet.flags & (SYN | ACK | FIN | RST) == SYN
@@ -134,7 +134,7 @@ class Model:
         if flow:
             self.follow(flow, key, packet)
             if packet.ttl <= 1:
-                return self.refuse(flow.service, "TTL_EXCEEDED", "up")
+                return self.refuse(flow.service, "TTL_EXCEEDED", "ttl")
         else:
             service = self.services.get((packet.daddr, packet.dport, packet.protocol))
             if not service:
@@ -158,11 +158,11 @@ class Model:
 
     def begin(self, service, key, packet):
         if not service.backends:
-            return None, self.refuse(service, "NO_BACKEND", "drop")
+            return None, self.refuse(service, "NO_BACKEND", "nobody")
         backend = service.backends[service.turn]
         service.turn = (service.turn + 1) % len(service.backends)
         if packet.ttl <= 1:
-            return None, self.refuse(service, "TTL_EXCEEDED", "up")
+            return None, self.refuse(service, "TTL_EXCEEDED", "ttl")
         place = self.find_port(backend) if service.source_nat else (packet.saddr, packet.sport)
         if not service.source_nat:
             taken = self.flows.get((backend.address, backend.port, *place, packet.protocol))

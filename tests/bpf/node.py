@@ -48,8 +48,8 @@ ADDRESSES = {
 }
 
 SIZES = {"services4": 16, "services6": 16, "slots": 64, "scheduler_state": 16,
-         "backends": 32, "backend_state": 32, "sources": 16, "flows4": 65536,
-         "flows6": 65536, "half_open4": 16384, "half_open6": 16384, "backend_counters": 32,
+         "backends": 32, "backend_state": 32, "sources": 16, "flows4": 8192,
+         "flows6": 8192, "half_open4": 8192, "half_open6": 8192, "backend_counters": 32,
          "drops": 16}
 
 PORT_FIRST, PORT_COUNT = 1024, 20000
@@ -96,15 +96,27 @@ def packed(address):
     return ipaddress.ip_address(address).packed
 
 
+def constants(path, tunables):
+    """The section of `const volatile` variables, all of them given."""
+    variables = abi.variables(path)
+    assert set(variables) == set(tunables)
+    section = bytearray(max(offset + length for offset, length in variables.values()))
+    for name, (offset, length) in variables.items():
+        section[offset:offset + length] = tunables[name].to_bytes(length, "little")
+    return bytes(section)
+
+
 class Node:
     """second_multiplier: 0 stops the clock. sizes: max_entries of maps that differ from SIZES."""
 
-    def __init__(self, second_multiplier=(1 << 32) // 250, **sizes):
+    def __init__(self, second_multiplier=(1 << 32) // 250, answers_per_s=1 << 30, **sizes):
         sizes = {**SIZES, **sizes}
-        constants = struct.pack("<Q", second_multiplier)
-        self.xdp = libbpf.Object(f"{OBJECTS}/xdp.bpf.o", sizes, constants=constants)
+        tunables = {"slb_second_multiplier": second_multiplier, "slb_answers_per_s": answers_per_s}
+        self.xdp = libbpf.Object(f"{OBJECTS}/xdp.bpf.o", sizes,
+                                 constants=constants(f"{OBJECTS}/xdp.bpf.o", tunables))
         shared = {n: m for n, m in self.xdp.maps.items() if not n.endswith(".rodata")}
-        self.tc = libbpf.Object(f"{OBJECTS}/tc.bpf.o", sizes, reuse=shared, constants=constants)
+        self.tc = libbpf.Object(f"{OBJECTS}/tc.bpf.o", sizes, reuse=shared,
+                                constants=constants(f"{OBJECTS}/tc.bpf.o", tunables))
         self.maps = self.xdp.maps
         self.programs = {"xdp": self.xdp.programs["slb_xdp"], "tc": self.tc.programs["slb_tc"]}
         self.clock = self.xdp.programs["slb_clock"]

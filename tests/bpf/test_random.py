@@ -13,6 +13,7 @@ import pytest
 
 import node as n
 from model import ACK, FIN, RST, SYN, TCP, UDP, Backend, Model, Packet, Service
+from packets import answer
 from node import ADDRESSES, IN, MACS, OUT, packed
 
 PACKETS = int(os.environ.get("SLB_RANDOM_PACKETS", "20000"))
@@ -104,6 +105,9 @@ class World:
             peer, own = self.hops[becomes.daddr]
             wanted = becomes.to_bytes(own, peer)
             assert verdict in (n.SAME, n.OTHER), (packet, verdict)
+        elif expected in ("ttl", "nobody"):
+            wanted = answer(data, expected)
+            assert verdict == (n.SAME if hook == "xdp" else n.OTHER), (packet, verdict)
         else:
             wanted = data
             assert verdict == expected, (packet, verdict, expected)
