@@ -126,7 +126,6 @@ static int open_ipvs(struct ladder *ladder, const struct ladder_config *config, 
 	if (r < 0)
 		return r;
 	ladder->is_ipvs = true;
-	report(ladder, false, "Masquerading by %s", ipvs_masquerade_name(ladder->datapath));
 	return 0;
 }
 
