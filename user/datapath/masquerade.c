@@ -28,13 +28,16 @@ static int run_nft(const char *script, char words[SPAWN_WORDS_SIZE])
 
 /* ---- nftables */
 
-/* `ct original` is what the client sent, before IPVS chose a backend. Priority 100 is srcnat. */
+/* `ct original` is what the client sent, before IPVS chose a backend. Priority 100 is srcnat. nft
+ * wants to know the protocol before it takes a port. */
 static const char nft_table[] =
 	"add table %1$s slb\n"
 	"add set %1$s slb services { type ipv%2$c_addr . inet_proto . inet_service ; }\n"
 	"add chain %1$s slb postrouting { type nat hook postrouting priority 100 ; }\n"
 	"flush chain %1$s slb postrouting\n"
-	"add rule %1$s slb postrouting ct original %1$s daddr . meta l4proto . "
+	"add rule %1$s slb postrouting meta l4proto tcp ct original %1$s daddr . meta l4proto . "
+	"ct original proto-dst @services masquerade\n"
+	"add rule %1$s slb postrouting meta l4proto udp ct original %1$s daddr . meta l4proto . "
 	"ct original proto-dst @services masquerade\n";
 
 static const char *nft_family(const struct masqueraded *service)
@@ -46,9 +49,8 @@ static void nft_print(FILE *script, const char *verb, const struct masqueraded *
 {
 	char vip[ADDR_TEXT_SIZE];
 
-	fprintf(script, "%s element %s slb services { %s . %s . %u }\n", verb,
-		nft_family(service), addr_format(&service->vip, vip),
-		protocol_name(service->protocol), service->port);
+	fprintf(script, "%s element %s slb services { %s . %s . %u }\n", verb, nft_family(service),
+		addr_format(&service->vip, vip), protocol_name(service->protocol), service->port);
 }
 
 static int nft_open(struct masquerade *masquerade, char words[SPAWN_WORDS_SIZE])
