@@ -17,6 +17,8 @@ from harness import wait_for
 HTTP, ECHO = harness.Backends.HTTP, harness.Backends.ECHO
 CLIENT = {"ipv4": "10.80.90.10", "ipv6": "fd00:80:90::10"}
 NODE_BEFORE_BACKENDS = {"ipv4": "10.80.96.2", "ipv6": "fd00:80:96::2"}
+# IPVS adds up its counters every two seconds.
+COUNTERS_TIMEOUT_S = 6
 # What others do to a datapath is undone within this; reconcile runs every two seconds.
 REPAIR_TIMEOUT_S = 8
 
@@ -69,6 +71,20 @@ class Bench:
         done = self.lab.run("client", ["curl", "-sSi", "-g", "-m", "10", f"http://{host}:{balancer['port']}/"])
         line = next(line for line in done.stdout.splitlines() if line.startswith("X-Peer:"))
         return line.split()[1].rpartition(":")[0].removeprefix("::ffff:")
+
+    def counted(self, balancer, connections):
+        """The balancer, as soon as so many connections are counted: no more, no less."""
+
+        def look():
+            seen = self.api.get(f"/loadbalancer/{balancer['uuid']}")
+            last[:] = [seen["traffic"]["connections"]]
+            return seen if last == [connections] else None
+
+        last = []
+        try:
+            return wait_for(look, f"{connections} connections", COUNTERS_TIMEOUT_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {last[0]} are counted") from None
 
     def is_answered(self, balancer):
         url = f"http://{balancer['eip']}:{balancer['port']}/"
@@ -237,9 +253,8 @@ def changes_break_nothing(bench):
 def statistics(bench):
     balancer = bench.balancer()
     bench.get(balancer, 30)
-    seen = bench.api.get(f"/loadbalancer/{balancer['uuid']}")
+    seen = bench.counted(balancer, 30)
     total, parts = seen["traffic"], [backend["traffic"] for backend in seen["backends"]]
-    assert total["connections"] == 30, total
     assert [part["connections"] for part in parts] == [10, 10, 10], parts
     for way in ("in", "out"):
         assert total[f"bytes_{way}"] > 40 * total[f"packets_{way}"] > 40 * 90, total
@@ -262,8 +277,7 @@ def a_restart_is_not_felt(bench):
         assert held.end()["errors"] == []
     same(bench.get(web, 30), {"b1": 10, "b2": 10, "b3": 10})
     # Adopted, not made anew.
-    seen = bench.api.get(f"/loadbalancer/{web['uuid']}")["traffic"]["connections"]
-    assert seen == 69, f"{seen} connections are counted"
+    bench.counted(web, 69)
 
 
 @case

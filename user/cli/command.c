@@ -8,6 +8,7 @@
 
 const struct command commands[] = {
 	{ "server", "start the load balancer and its API", command_server },
+	{ "doctor", "tell what this machine lets slb do, and why not more", command_doctor },
 	{ "version", "print the version", command_version },
 	{ "help", "print this, or the help of a command", command_help },
 };
@@ -46,6 +47,8 @@ int command_help(int argc, char **argv)
 		server_options_print_help(stdout);
 		return 0;
 	}
+	if (argc > 1 && strcmp(argv[1], "doctor") == 0)
+		return command_doctor_help();
 	printf("slb, the Steel Load Balancer\n\nUsage: slb COMMAND [FLAGS]\n\nCommands:\n");
 	for (size_t i = 0; i < command_count; i++)
 		printf("  %-10s %s\n", commands[i].name, commands[i].summary);

@@ -31,6 +31,8 @@ int command_usage_error(const char *sentence, const char *help_command);
 
 /* The commands, one per file. */
 int command_server(int argc, char **argv);
+int command_doctor(int argc, char **argv);
+int command_doctor_help(void);
 int command_version(int argc, char **argv);
 int command_help(int argc, char **argv);
 

@@ -549,6 +549,14 @@ static void free_all(struct ipvs *ipvs, bool keep)
 	free(ipvs);
 }
 
+static void report_masquerading(const struct ipvs *ipvs)
+{
+	const char *refused = masquerade_nft_refused(ipvs->masquerade);
+
+	report(ipvs, false, "Masquerading by %s%s%s%s", masquerade_name(ipvs->masquerade),
+	       refused[0] != '\0' ? " (nftables: " : "", refused, refused[0] != '\0' ? ")" : "");
+}
+
 int ipvs_open(const struct ipvs_config *config, struct datapath **ret, struct errbuf *err)
 {
 	struct ipvs *ipvs = calloc(1, sizeof(*ipvs));
@@ -573,6 +581,7 @@ int ipvs_open(const struct ipvs_config *config, struct datapath **ret, struct er
 		free_all(ipvs, was_left);
 		return r;
 	}
+	report_masquerading(ipvs);
 	*ret = &ipvs->datapath;
 	return 0;
 }
@@ -593,11 +602,6 @@ void ipvs_close(struct datapath *datapath, bool keep)
 	if (!keep)
 		retain(datapath, nothing_is_desired, NULL, &ignored);
 	free_all(ipvs_of(datapath), keep);
-}
-
-const char *ipvs_masquerade_name(const struct datapath *datapath)
-{
-	return masquerade_name(((const struct ipvs *)datapath)->masquerade);
 }
 
 /* ---- what a former run left */

@@ -33,9 +33,6 @@ int ipvs_open(const struct ipvs_config *config, struct datapath **ret, struct er
 /* keep = false takes away every service of slb and the masquerading. Accepts NULL. */
 void ipvs_close(struct datapath *datapath, bool keep);
 
-/* "nftables" or "iptables": what masquerades. */
-const char *ipvs_masquerade_name(const struct datapath *datapath);
-
 /* Did a former run leave services, by what the state directory says? */
 bool ipvs_is_left(const char *state_dir);
 

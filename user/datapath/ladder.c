@@ -126,7 +126,6 @@ static int open_ipvs(struct ladder *ladder, const struct ladder_config *config, 
 	if (r < 0)
 		return r;
 	ladder->is_ipvs = true;
-	report(ladder, false, "Masquerading by %s", ipvs_masquerade_name(ladder->datapath));
 	return 0;
 }
 
@@ -162,61 +161,6 @@ static int climb(struct ladder *ladder, const struct ladder_config *config, stru
 	}
 	report(ladder, true, "Stepping down to IPVS: %s", ladder->refused);
 	return 0;
-}
-
-/* ---- the whole */
-
-static void report_devices(struct ladder *ladder)
-{
-	const struct capabilities *now = ladder_capabilities(ladder);
-
-	for (size_t i = 0; i < now->device_count; i++) {
-		const struct device_capability *device = &now->devices[i];
-
-		report(ladder, false, "Datapath of %s: %s%s%s%s", device->name, device->datapath,
-		       device->reason_count > 0 ? " (" : "",
-		       device->reason_count > 0 ? device->reasons[0] : "",
-		       device->reason_count > 0 ? ")" : "");
-	}
-}
-
-int ladder_open(const struct ladder_config *config, struct ladder **ret, struct errbuf *err)
-{
-	struct ladder *ladder = calloc(1, sizeof(*ladder));
-	int r;
-
-	if (ladder == NULL)
-		return errbuf_set(err, -ENOMEM, "cannot open a datapath: out of memory");
-	ladder->choice = config->choice;
-	ladder->report = config->ebpf.report;
-	ladder->report_arg = config->ebpf.report_arg;
-	snprintf(ladder->adapter, sizeof(ladder->adapter), "%s", config->ebpf.adapter);
-	r = climb(ladder, config, err);
-	if (r < 0) {
-		free(ladder);
-		return r;
-	}
-	purge_other(ladder, config);
-	report_devices(ladder);
-	*ret = ladder;
-	return 0;
-}
-
-void ladder_close(struct ladder *ladder, bool keep)
-{
-	if (ladder == NULL)
-		return;
-	if (ladder->is_ipvs)
-		ipvs_close(ladder->datapath, keep);
-	else
-		ebpf_close(ladder->datapath, keep);
-	probe_free(ladder->probe);
-	free(ladder);
-}
-
-struct datapath *ladder_datapath(const struct ladder *ladder)
-{
-	return ladder->datapath;
 }
 
 /* ---- what was taken, and why */
@@ -268,7 +212,7 @@ static size_t describe_uplinks(struct ladder *ladder)
 	return count;
 }
 
-const struct capabilities *ladder_capabilities(struct ladder *ladder)
+static void describe_devices(struct ladder *ladder)
 {
 	size_t count;
 
@@ -288,5 +232,81 @@ const struct capabilities *ladder_capabilities(struct ladder *ladder)
 	}
 	ladder->capabilities.devices = ladder->device_capabilities;
 	ladder->capabilities.device_count = count;
+}
+
+/* What the kernel can do does not change while it runs, so it is asked once, when somebody wants to
+ * know. */
+static void describe_kernel(struct ladder *ladder)
+{
+	const struct capabilities *found;
+	struct errbuf ignored;
+
+	if (ladder->probe == NULL && probe_open(&ladder->probe, &ignored) < 0)
+		return;
+	found = probe_capabilities(ladder->probe);
+	ladder->capabilities.capabilities = found->capabilities;
+	ladder->capabilities.capability_count = found->capability_count;
+}
+
+const struct capabilities *ladder_capabilities(struct ladder *ladder)
+{
+	describe_kernel(ladder);
+	describe_devices(ladder);
 	return &ladder->capabilities;
+}
+
+/* ---- the whole */
+
+static void report_devices(struct ladder *ladder)
+{
+	const struct capabilities *now = &ladder->capabilities;
+
+	describe_devices(ladder);
+	for (size_t i = 0; i < now->device_count; i++) {
+		const struct device_capability *device = &now->devices[i];
+
+		report(ladder, false, "Datapath of %s: %s%s%s%s", device->name, device->datapath,
+		       device->reason_count > 0 ? " (" : "",
+		       device->reason_count > 0 ? device->reasons[0] : "",
+		       device->reason_count > 0 ? ")" : "");
+	}
+}
+
+int ladder_open(const struct ladder_config *config, struct ladder **ret, struct errbuf *err)
+{
+	struct ladder *ladder = calloc(1, sizeof(*ladder));
+	int r;
+
+	if (ladder == NULL)
+		return errbuf_set(err, -ENOMEM, "cannot open a datapath: out of memory");
+	ladder->choice = config->choice;
+	ladder->report = config->ebpf.report;
+	ladder->report_arg = config->ebpf.report_arg;
+	snprintf(ladder->adapter, sizeof(ladder->adapter), "%s", config->ebpf.adapter);
+	r = climb(ladder, config, err);
+	if (r < 0) {
+		free(ladder);
+		return r;
+	}
+	purge_other(ladder, config);
+	report_devices(ladder);
+	*ret = ladder;
+	return 0;
+}
+
+void ladder_close(struct ladder *ladder, bool keep)
+{
+	if (ladder == NULL)
+		return;
+	if (ladder->is_ipvs)
+		ipvs_close(ladder->datapath, keep);
+	else
+		ebpf_close(ladder->datapath, keep);
+	probe_free(ladder->probe);
+	free(ladder);
+}
+
+struct datapath *ladder_datapath(const struct ladder *ladder)
+{
+	return ladder->datapath;
 }

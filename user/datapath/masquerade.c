@@ -12,6 +12,7 @@
 struct masquerade {
 	bool is_nftables;
 	bool has_ip6;
+	char nft_refused[SPAWN_WORDS_SIZE]; /* why not nftables; "" when it is nftables */
 
 	/* As slb left it: what is listed, and the mark of all rules at that time. */
 	char *listing; /* owned; NULL: not known */
@@ -27,14 +28,17 @@ static int run_nft(const char *script, char words[SPAWN_WORDS_SIZE])
 
 /* ---- nftables */
 
-/* `ct original` is what the client sent, before IPVS chose a backend. Priority 100 is srcnat. */
+/* `ct original` is what the client sent, before IPVS chose a backend. Priority 100 is srcnat. nft
+ * wants to know the protocol before it takes a port. */
 static const char nft_table[] =
 	"add table %1$s slb\n"
-	"add set %1$s slb masquerade { type ipv%2$c_addr . inet_proto . inet_service ; }\n"
+	"add set %1$s slb services { type ipv%2$c_addr . inet_proto . inet_service ; }\n"
 	"add chain %1$s slb postrouting { type nat hook postrouting priority 100 ; }\n"
 	"flush chain %1$s slb postrouting\n"
-	"add rule %1$s slb postrouting ct original %1$s daddr . meta l4proto . "
-	"ct original proto-dst @masquerade masquerade\n";
+	"add rule %1$s slb postrouting meta l4proto tcp ct original %1$s daddr . meta l4proto . "
+	"ct original proto-dst @services masquerade\n"
+	"add rule %1$s slb postrouting meta l4proto udp ct original %1$s daddr . meta l4proto . "
+	"ct original proto-dst @services masquerade\n";
 
 static const char *nft_family(const struct masqueraded *service)
 {
@@ -45,9 +49,8 @@ static void nft_print(FILE *script, const char *verb, const struct masqueraded *
 {
 	char vip[ADDR_TEXT_SIZE];
 
-	fprintf(script, "%s element %s slb masquerade { %s . %s . %u }\n", verb,
-		nft_family(service), addr_format(&service->vip, vip),
-		protocol_name(service->protocol), service->port);
+	fprintf(script, "%s element %s slb services { %s . %s . %u }\n", verb, nft_family(service),
+		addr_format(&service->vip, vip), protocol_name(service->protocol), service->port);
 }
 
 static int nft_open(struct masquerade *masquerade, char words[SPAWN_WORDS_SIZE])
@@ -76,8 +79,8 @@ static int nft_change(const struct masquerade *masquerade, const struct masquera
 	if (out == NULL)
 		return -ENOMEM;
 	if (replace)
-		fprintf(out, "flush set ip slb masquerade\n%s",
-			masquerade->has_ip6 ? "flush set ip6 slb masquerade\n" : "");
+		fprintf(out, "flush set ip slb services\n%s",
+			masquerade->has_ip6 ? "flush set ip6 slb services\n" : "");
 	for (size_t i = 0; i < count; i++) {
 		/* `delete` fails on what is missing, so it is added first: one transaction. */
 		nft_print(out, "add", &services[i]);
@@ -291,14 +294,17 @@ static int make(struct masquerade *masquerade, struct errbuf *err)
 
 	if (nft == 0)
 		return 0;
+	if (nft == -ENOENT)
+		snprintf(nft_words, sizeof(nft_words), "nft is not installed");
 	iptables = iptables_open_family("iptables", iptables_words);
 	if (iptables < 0)
 		return errbuf_set(err, -ENOTSUP,
 				  "cannot masquerade: install nftables or iptables (nft: %s; "
 				  "iptables: %s)",
-				  nft == -ENOENT ? "not installed" : nft_words,
+				  nft_words,
 				  iptables == -ENOENT ? "not installed" : iptables_words);
 	masquerade->has_ip6 = iptables_open_family("ip6tables", ignored) == 0;
+	memcpy(masquerade->nft_refused, nft_words, sizeof(nft_words));
 	return 0;
 }
 
@@ -344,6 +350,11 @@ void masquerade_close(struct masquerade *masquerade, bool keep)
 const char *masquerade_name(const struct masquerade *masquerade)
 {
 	return masquerade->is_nftables ? "nftables" : "iptables";
+}
+
+const char *masquerade_nft_refused(const struct masquerade *masquerade)
+{
+	return masquerade->nft_refused;
 }
 
 static int change(struct masquerade *masquerade, const struct masqueraded *service, bool remove,

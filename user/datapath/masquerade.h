@@ -37,6 +37,9 @@ void masquerade_close(struct masquerade *masquerade, bool keep);
 /* "nftables" or "iptables". */
 const char *masquerade_name(const struct masquerade *masquerade);
 
+/* Why it is not nftables: one line; "" when it is. */
+const char *masquerade_nft_refused(const struct masquerade *masquerade);
+
 /* Idempotent both. */
 int masquerade_add(struct masquerade *masquerade, const struct masqueraded *service,
 		   struct errbuf *err);
