@@ -136,6 +136,10 @@ static void on_released(void *arg, int status, const struct errbuf *err)
 	struct equinix_metal *metal = reservation->metal;
 	char text[ADDR_TEXT_SIZE];
 
+	if (status == 0 && metal->survey.under_way && !metal->closing) {
+		reservation->state = RESERVATION_GONE;
+		return;
+	}
 	if (status == 0) {
 		reservation_remove(reservation);
 		return;
@@ -234,7 +238,8 @@ static void fail_and_remove(struct reservation *reservation, int status,
 	tell_failure(&waiter, status, &err);
 }
 
-/* The acquire has failed; the reservation is there, and is given back. */
+/* The acquire has failed; the reservation is there, and is given back. Whether that is all there is,
+ * an API that answers so is not believed. */
 static void fail_and_release(struct reservation *reservation, int status,
 			     const struct errbuf *reason)
 {
@@ -242,6 +247,7 @@ static void fail_and_release(struct reservation *reservation, int status,
 	struct errbuf err = *reason;
 
 	release(reservation);
+	survey_doubt(reservation->metal);
 	tell_failure(&waiter, status, &err);
 }
 
@@ -324,7 +330,7 @@ static void on_reserved(void *arg, int status, const struct equinix_reservation 
 		reason = &err;
 	}
 	if (made == NULL) {
-		if (uncertain && !metal->closing)
+		if (uncertain)
 			survey_doubt(metal);
 		fail_and_remove(reservation, status, reason);
 	} else if (status < 0) {

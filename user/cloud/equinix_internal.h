@@ -28,6 +28,7 @@ enum reservation_state {
 	RESERVATION_UNFOUND,     /* to be given back, its id is not known yet */
 	RESERVATION_RELEASING,   /* DELETE under way */
 	RESERVATION_RELEASE_DUE, /* DELETE failed; the timer runs */
+	RESERVATION_GONE,        /* given back; the survey under way may have seen it before */
 };
 
 struct reservation {

@@ -277,6 +277,8 @@ void equinix_metal_status(const struct equinix_metal *metal, struct equinix_meta
 		case RESERVATION_PENDING:
 			ret->asking++;
 			break;
+		case RESERVATION_GONE:
+			break;
 		default:
 			ret->releasing++;
 			break;

@@ -106,6 +106,17 @@ static bool give_back_strays(struct equinix_metal *metal)
 	return left;
 }
 
+/* The list that they may have been in has been read. */
+static void forget_gone(struct equinix_metal *metal)
+{
+	struct reservation *reservation, *following;
+
+	DL_FOREACH_SAFE (metal->reservations, reservation, following) {
+		if (reservation->state == RESERVATION_GONE)
+			reservation_remove(reservation);
+	}
+}
+
 /* Those that should have been in the list. */
 static void handle_missing(struct equinix_metal *metal)
 {
@@ -137,9 +148,10 @@ static void plan_next(struct equinix_metal *metal)
 	struct survey *survey = &metal->survey;
 	const struct reservation *reservation;
 
-	survey_within(metal, metal->config.refresh_ms);
-	if (survey->doubt > 0 && survey->doubt < DOUBT_STEPS)
+	/* One that is wanted already may be for a doubt that this one came too early for. */
+	if (survey->due_ms == UINT64_MAX && survey->doubt > 0 && survey->doubt < DOUBT_STEPS)
 		survey_within(metal, doubt_ms[survey->doubt++]);
+	survey_within(metal, metal->config.refresh_ms);
 	DL_FOREACH (metal->reservations, reservation) {
 		if (reservation->state == RESERVATION_PENDING)
 			survey_within(metal, metal->config.poll_ms);
@@ -160,6 +172,7 @@ static void on_done(void *arg, int status, const struct errbuf *err)
 	}
 	if (status < 0) {
 		survey->stray_count = 0;
+		forget_gone(metal);
 		if (!survey->complained)
 			metal_trouble(metal,
 				      "cannot look for the addresses reserved: %s; trying again",
@@ -174,6 +187,7 @@ static void on_done(void *arg, int status, const struct errbuf *err)
 	handle_missing(metal);
 	if (give_back_strays(metal))
 		survey_within(metal, metal->config.poll_ms);
+	forget_gone(metal);
 	plan_next(metal);
 }
 

@@ -303,6 +303,9 @@ static void set_options(struct exchange *exchange)
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)http->config.connect_timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE,
 			 (curl_off_t)http->config.answer_max_bytes);
+	/* On a kept connection that turns out to be closed, libcurl sends again by itself. */
+	if (exchange->repeat == HTTP_REPEAT_REFUSED)
+		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* Otherwise libcurl waits in the loop for a resolver that does not answer. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
@@ -319,6 +322,7 @@ static struct exchange *exchange_new(struct http *http, const struct http_reques
 	if (exchange == NULL)
 		return NULL;
 	exchange->http = http;
+	exchange->repeat = request->repeat;
 	exchange->easy = curl_easy_init();
 	exchange->method = strdup(request->method);
 	exchange->url = strdup(request->url);
@@ -354,7 +358,6 @@ void http_begin(struct http *http, const struct http_request *request, http_done
 		return;
 	}
 	uv_update_time(http->config.loop);
-	exchange->repeat = request->repeat;
 	exchange->done = done;
 	exchange->arg = arg;
 	exchange->deadline_ms = uv_now(http->config.loop) + request->deadline_ms;

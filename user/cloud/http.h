@@ -3,9 +3,9 @@
  * http: requests to a JSON API, on the loop, with limits on everything: connecting, one attempt,
  * all attempts, the size of an answer. Callers: the cloud address sources.
  *
- * Tried again, with growing pauses, until the deadline: an answer of 429 or 503 (after Retry-After
- * where it is given, RFC 9110 10.2.3, RFC 6585 4), a connection that could not be made; and, for
- * requests that may be repeated, whatever else may pass (other 5xx, time-outs, broken answers).
+ * Tried again, with growing pauses, until the deadline: an answer of 429 (RFC 6585 4; after
+ * Retry-After where it is given, RFC 9110 10.2.3), a connection that could not be made; and, for
+ * requests that may be repeated, whatever else may pass (5xx, time-outs, broken answers).
  *
  * invariant: the secret goes to the host of the URL only: redirects are not followed, and no error
  * contains it, not even when the server's own words do.

@@ -74,8 +74,6 @@ static struct http_failure failure_of_code(unsigned int code)
 		return (struct http_failure){ .error = -ENOENT, .refused = true };
 	case 429:
 		return (struct http_failure){ .error = -EBUSY, .refused = true, .passing = true };
-	case 503:
-		return (struct http_failure){ .error = -EIO, .refused = true, .passing = true };
 	case 408:
 		return (struct http_failure){ .error = -ETIMEDOUT, .passing = true };
 	default:
