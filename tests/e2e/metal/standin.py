@@ -216,7 +216,7 @@ class Api(http.server.BaseHTTPRequestHandler):
             return self.get(path, query)
         if self.command == "POST" and path == f"/projects/{settings.project}/ips":
             return self.reserve(body)
-        found = re.fullmatch(r"/ips/([0-9a-f-]+)", path)
+        found = re.fullmatch(r"/ips/([\w-]+)", path)
         if self.command == "DELETE" and found:
             if STATE.reservations.pop(found[1], None) is None:
                 return 404, {"errors": ["Not found"]}
@@ -234,7 +234,7 @@ class Api(http.server.BaseHTTPRequestHandler):
             if not settings.listed_tags:
                 items = [{**item, "tags": []} for item in items]
             return self.page(path, query, "ip_addresses", items)
-        found = re.fullmatch(r"/devices/([0-9a-f-]+)/bgp/neighbors", path)
+        found = re.fullmatch(r"/devices/([\w-]+)/bgp/neighbors", path)
         if found and found[1] in STATE.neighbours:
             return 200, {"bgp_neighbors": STATE.neighbours[found[1]]}
         return 404, {"errors": ["Not found"]}
