@@ -116,14 +116,19 @@ static json_t *tell(const struct standin *standin, const char *text)
 
 static json_t *tell_list(const struct standin *standin, const char *format, va_list args)
 {
-	char *text = NULL;
+	char *raw = NULL, *text = NULL;
+	size_t length = 0;
+	FILE *stream = open_memstream(&text, &length);
 	json_t *json;
 
-	assert_true(vasprintf(&text, format, args) >= 0);
-	for (char *at = text; *at != '\0'; at++) {
-		if (*at == '\'')
-			*at = '"';
+	assert_true(vasprintf(&raw, format, args) >= 0);
+	for (const char *at = raw; *at != '\0'; at++) {
+		if (*at == '#')
+			fputc('\\', stream);
+		fputc(*at == '\'' || *at == '#' ? '"' : *at, stream);
 	}
+	fclose(stream);
+	free(raw);
 	json = tell(standin, text);
 	free(text);
 	return json;

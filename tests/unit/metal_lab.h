@@ -27,8 +27,8 @@ struct standin {
 void standin_start(struct standin *standin, bool tls);
 void standin_stop(struct standin *standin);
 
-/* Tells it something (JSON, single quotes stand for double ones); returns its state, which is the
- * caller's for json_decref(). */
+/* Tells it something: JSON in which ' stands for ", and # for \" (a quote inside of a string).
+ * Returns its state, which is the caller's for json_decref(). */
 json_t *standin_tell(const struct standin *standin, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* The same, and the state is of no interest. */

@@ -238,8 +238,8 @@ static void fail_and_remove(struct reservation *reservation, int status,
 	tell_failure(&waiter, status, &err);
 }
 
-/* The acquire has failed; the reservation is there, and is given back. Whether that is all there is,
- * an API that answers so is not believed. */
+/* The acquire has failed; the reservation is there, and is given back. Whether that is all there
+ * is, an API that answers so is not believed. */
 static void fail_and_release(struct reservation *reservation, int status,
 			     const struct errbuf *reason)
 {
