@@ -259,6 +259,39 @@ static void check_neigh(struct fixture *f, const char *text)
 	net_unsubscribe(seen.subscription);
 }
 
+static void check_own_route(struct fixture *f, const char *to, const char *via, const char *other)
+{
+	struct addr dst = lab_addr(to), gateway = lab_addr(via), second = lab_addr(other);
+	uint8_t bits = (uint8_t)(addr_length_bytes(&dst) * 8);
+	struct addr nowhere = lab_addr(dst.family == AF_INET ? "203.0.113.1" : "2001:db8:f::1");
+	struct net_route route;
+
+	assert_int_equal(net_route_del(f->net, &dst, bits, &f->err), -ESRCH);
+	assert_int_equal(net_route_add(f->net, &dst, bits, &gateway, &f->err), 0);
+	assert_int_equal(net_route_get(f->net, &dst, NULL, 0, &route, &f->err), 0);
+	assert_true(addr_equal(&route.gateway, &gateway));
+	lab_run("ip route show table main proto %d | grep -q '^%s' || "
+		"ip -6 route show table main proto %d | grep -q '^%s'",
+		NET_PROTOCOL_SLB, to, NET_PROTOCOL_SLB, to);
+	assert_int_equal(net_route_add(f->net, &dst, bits, &second, &f->err), -EEXIST);
+	assert_non_null(strstr(f->err.text, "cannot add a route to"));
+	assert_int_equal(net_route_del(f->net, &dst, bits, &f->err), 0);
+	assert_int_equal(net_route_del(f->net, &dst, bits, &f->err), -ESRCH);
+	assert_true(net_route_add(f->net, &dst, bits, &nowhere, &f->err) < 0);
+
+	/* One of somebody else's is neither taken nor removed. */
+	lab_run("ip route add %s via %s", to, via);
+	assert_int_equal(net_route_add(f->net, &dst, bits, &second, &f->err), -EEXIST);
+	assert_int_equal(net_route_del(f->net, &dst, bits, &f->err), -ESRCH);
+	lab_run("ip route del %s", to);
+}
+
+static void test_own_routes(void **state)
+{
+	check_own_route(*state, "192.0.2.7", "10.9.0.2", "10.9.0.3");
+	check_own_route(*state, "2001:db8::7", "fd09::2", "fd09::3");
+}
+
 static void test_neighbours(void **state)
 {
 	check_neigh(*state, "10.9.0.2");
@@ -371,6 +404,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_addresses, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_ipv6_switched_off, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_routes, open_net, close_net),
+		cmocka_unit_test_setup_teardown(test_own_routes, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_neighbours, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_events, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_unsubscribe_inside, open_net, close_net),

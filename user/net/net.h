@@ -68,7 +68,8 @@ bool net_link_is_ethernet(const struct net_link *link);
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-/* IFA_PROTO of every address slb adds (kernel 5.18 and newer keep and show it). */
+/* IFA_PROTO of every address slb adds (kernel 5.18 and newer keep and show it), and rtm_protocol of
+ * every route. */
 #define NET_PROTOCOL_SLB 0x5b
 
 struct net_addr {
@@ -117,6 +118,16 @@ struct net_route {
  * -EHOSTUNREACH, -EACCES (prohibit), -EINVAL (blackhole) as the FIB answers. */
 int net_route_get(struct net *net, const struct addr *dst, const struct addr *src, int oif,
 		  struct net_route *ret, struct errbuf *err);
+
+/* Routes of our own (rtm_protocol NET_PROTOCOL_SLB), in the main table, for dst/prefix_length by
+ * way of a gateway that is on a link. -EEXIST when there is such a route, whoever made it;
+ * -ENETUNREACH or -EHOSTUNREACH when the gateway is on no link. */
+int net_route_add(struct net *net, const struct addr *dst, uint8_t prefix_length,
+		  const struct addr *gateway, struct errbuf *err);
+
+/* Removes a route of our own, by whatever gateway. -ESRCH when there is none. */
+int net_route_del(struct net *net, const struct addr *dst, uint8_t prefix_length,
+		  struct errbuf *err);
 
 /* ---- neighbours ------------------------------------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Routes: the kernel's FIB is asked about one destination (RTM_GETROUTE), never copied.
+ * Routes: the kernel's FIB is asked about one destination (RTM_GETROUTE), never copied; a few of
+ * our own are added and removed (RTM_NEWROUTE, RTM_DELROUTE).
  */
 #include <errno.h>
 #include <string.h>
@@ -113,5 +114,58 @@ int net_route_get(struct net *net, const struct addr *dst, const struct addr *sr
 		return errbuf_set(err, error, "no route to %s: %s; see `ip route get %s`",
 				  addr_format(dst, text), net_strerror(net, error), text);
 	*ret = answer.route;
+	return 0;
+}
+
+static struct nl_msg *own_route_message(int type, int flags, const struct addr *dst,
+					uint8_t prefix_length)
+{
+	struct rtmsg header = { .rtm_family = (uint8_t)dst->family,
+				.rtm_dst_len = prefix_length,
+				.rtm_table = RT_TABLE_MAIN,
+				.rtm_protocol = NET_PROTOCOL_SLB,
+				.rtm_scope =
+					type == RTM_DELROUTE ? RT_SCOPE_NOWHERE : RT_SCOPE_UNIVERSE,
+				.rtm_type = type == RTM_DELROUTE ? RTN_UNSPEC : RTN_UNICAST };
+	struct nl_msg *msg = net_message_new(type, flags, &header, sizeof(header));
+
+	if (msg != NULL && !net_message_put_addr(msg, RTA_DST, dst)) {
+		nlmsg_free(msg);
+		return NULL;
+	}
+	return msg;
+}
+
+int net_route_add(struct net *net, const struct addr *dst, uint8_t prefix_length,
+		  const struct addr *gateway, struct errbuf *err)
+{
+	struct nl_msg *msg =
+		own_route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, dst, prefix_length);
+	char text[ADDR_TEXT_SIZE], via[ADDR_TEXT_SIZE];
+	int error;
+
+	if (msg != NULL && !net_message_put_addr(msg, RTA_GATEWAY, gateway)) {
+		nlmsg_free(msg);
+		msg = NULL;
+	}
+	error = net_request(net, msg, NULL, NULL);
+	if (error < 0)
+		return errbuf_set(err, error, "cannot add a route to %s/%u via %s: %s",
+				  addr_format(dst, text), prefix_length, addr_format(gateway, via),
+				  net_strerror(net, error));
+	return 0;
+}
+
+int net_route_del(struct net *net, const struct addr *dst, uint8_t prefix_length,
+		  struct errbuf *err)
+{
+	char text[ADDR_TEXT_SIZE];
+	/* The kernel takes only a route of the protocol given. */
+	int error = net_request(net, own_route_message(RTM_DELROUTE, 0, dst, prefix_length), NULL,
+				NULL);
+
+	if (error < 0)
+		return errbuf_set(err, error, "cannot remove the route to %s/%u: %s",
+				  addr_format(dst, text), prefix_length, net_strerror(net, error));
 	return 0;
 }
