@@ -10,22 +10,14 @@ struct api_error {
 };
 
 static const struct api_error api_errors[] = {
-	{ EBADMSG, 400, "bad_request" },
-	{ API_EFORBIDDEN, 403, "forbidden" },
-	{ ENOENT, 404, "not_found" },
-	{ API_EMETHOD, 405, "method_not_allowed" },
-	{ EADDRINUSE, 409, "conflict" },
-	{ EEXIST, 409, "conflict" },
-	{ API_ETOOLARGE, 413, "too_large" },
-	{ API_EURILENGTH, 414, "uri_too_long" },
-	{ EINVAL, 422, "invalid" },
-	{ ENOTSUP, 422, "unsupported" },
-	{ EROFS, 503, "unavailable" },
-	{ EBUSY, 503, "unavailable" },
-	{ EIO, 503, "unavailable" },
-	{ ETIMEDOUT, 503, "unavailable" },
-	{ ECANCELED, 503, "unavailable" },
-	{ ENOMEM, 503, "unavailable" },
+	{ EBADMSG, 400, "bad_request" },     { API_EFORBIDDEN, 403, "forbidden" },
+	{ ENOENT, 404, "not_found" },        { API_EMETHOD, 405, "method_not_allowed" },
+	{ EADDRINUSE, 409, "conflict" },     { EEXIST, 409, "conflict" },
+	{ API_ETOOLARGE, 413, "too_large" }, { API_EURILENGTH, 414, "uri_too_long" },
+	{ EINVAL, 422, "invalid" },          { ENOTSUP, 422, "unsupported" },
+	{ EROFS, 503, "unavailable" },       { EBUSY, 503, "unavailable" },
+	{ EIO, 503, "unavailable" },         { ETIMEDOUT, 503, "unavailable" },
+	{ ECANCELED, 503, "unavailable" },   { ENOMEM, 503, "unavailable" },
 	{ ENOSPC, 507, "exhausted" },
 };
 
