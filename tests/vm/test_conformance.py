@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""slb on every kernel: which datapath it takes by itself, how its XDP program is attached, and the conformance cases on all
+datapaths that the kernel has. One boot for each kernel and datapath; the cases are those of tests/conformance.
+"""
+
+import json
+import subprocess
+
+import pytest
+
+from conftest import in_guest
+from vmlib import TOP
+
+RUN = TOP / "tests/conformance/run"
+CASES = subprocess.run([RUN, "--list"], check=True, capture_output=True, text=True).stdout.split()
+TIMEOUT_S = 600
+
+# What --datapath auto takes.
+TAKEN = {"filtered": "ipvs", "nobpf": "ipvs"}
+# Datapaths to ask for beside it: on the oldest and the newest kernel all of them, between them nothing can change that
+# does not show on one of these.
+FURTHER = {"5.10": ("tc", "ipvs"), "newest": ("tc", "ipvs")}
+
+
+def taken(kernel):
+    return TAKEN.get(kernel, "xdp")
+
+
+def files():
+    """The guest has the parts of the source tree that the cases use, and slb, in the same places."""
+    guest = "/root/slb"
+    paths = ("slb", "tools", "tests/e2e/harness.py", "tests/e2e/traffic.py", "tests/conformance")
+    library = subprocess.run(["/sbin/ldconfig", "-p"], check=True, capture_output=True, text=True).stdout
+    libbpf = next(line.split()[-1] for line in library.splitlines() if "libbpf.so.1 " in line)
+    return [(TOP / path, f"{guest}/{path}") for path in paths] + [(libbpf, libbpf)]
+
+
+def conform(kernel):
+    """Runs of all datapaths of a kernel, in one guest: {datapath asked for: {case: result, "facts": …}}."""
+    script = "for d in %s; do echo \"run $d\"; python3 slb/tests/conformance/run --datapath $d --expect ${d/auto/%s}; done"
+    asked = ("auto", *FURTHER.get(kernel, ()))
+    command = ["bash", "-c", script % (" ".join(asked), taken(kernel))]
+    run = in_guest(kernel, command, files=files(), timeout_s=TIMEOUT_S * len(asked))
+    runs, now = {"said": run.text}, None
+    for line in run.text.splitlines():
+        if line.startswith("run "):
+            now = runs.setdefault(line.split()[1], {})
+        elif line.startswith("{") and now is not None:
+            result = json.loads(line)
+            now[result.get("case", "facts")] = result
+    return runs
+
+
+@pytest.fixture
+def conformed(kernel, once_per_kernel):
+    return once_per_kernel("conformed", kernel, conform)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(conformed, case):
+    for asked, results in conformed.items():
+        if asked == "said":
+            continue
+        assert case in results, f"--datapath {asked} ended before it:\n{conformed['said'][-4000:]}"
+        assert results[case]["passed"], f"--datapath {asked}:\n{results[case]['why']}"
+
+
+def test_datapath_taken(kernel, conformed):
+    facts = conformed["auto"]["facts"]["facts"]
+    assert {device["datapath"] for device in facts["devices"]} == {taken(kernel)}
+    if taken(kernel) == "ipvs":
+        assert "bpf(2)" in facts["devices"][0]["reasons"][0]
+
+
+def test_dispatcher(kernel, conformed):
+    """Every kernel with eBPF takes libxdp's dispatcher."""
+    program = conformed["auto"]["facts"]["facts"]["xdp_program"]
+    assert program == ("xdp_dispatcher" if taken(kernel) == "xdp" else None)
