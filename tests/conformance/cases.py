@@ -116,7 +116,7 @@ def takes_the_datapath(bench):
 
 @case
 def round_robin_is_exact(bench):
-    same(bench.get(bench.balancer(), 300), {"b1": 100, "b2": 100, "b3": 100})
+    same(bench.get(bench.balancer(), 120), {"b1": 40, "b2": 40, "b3": 40})
 
 
 @case
