@@ -77,6 +77,7 @@ int ebpf_lab_open(struct ebpf_lab *lab, enum ebpf_hook hook, struct errbuf *err)
 			   .half_open = 1024 },
 		.timeouts = &timeouts,
 		.hook = hook,
+		.sweep_ms = lab->sweep_ms,
 		.report = keep_report,
 		.report_arg = lab,
 	};

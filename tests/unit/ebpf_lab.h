@@ -16,7 +16,8 @@ struct ebpf_lab {
 	uv_loop_t loop;
 	struct net *net;
 	struct datapath *dp;
-	char reports[4096]; /* what was reported, a line each */
+	unsigned int sweep_ms; /* for ebpf_lab_open(); 0: the default */
+	char reports[4096];    /* what was reported, a line each */
 };
 
 /* False when the process may not make namespaces (not root): the tests are to be skipped. */

@@ -292,6 +292,26 @@ static void test_own_routes(void **state)
 	check_own_route(*state, "2001:db8::7", "fd09::2", "fd09::3");
 }
 
+/* What is known stays known while the kernel is asked. */
+static void test_known_neighbours_stay(void **state)
+{
+	static const char *const states[] = { "permanent", "reachable", "stale" };
+	struct fixture *f = *state;
+	struct net_neigh neigh;
+	struct addr address;
+
+	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
+		assert_int_equal(addr_parse("10.9.0.77", &address), 0);
+		lab_run("ip neigh replace 10.9.0.77 lladdr 02:00:00:00:00:77 dev eth0 nud %s",
+			states[i]);
+		assert_int_equal(net_neigh_resolve(f->net, eth0(f), &address, &f->err), 0);
+		assert_int_equal(net_neigh_get(f->net, eth0(f), &address, &neigh, &f->err), 0);
+		assert_true(net_neigh_is_usable(&neigh));
+	}
+	assert_true(neigh.state & (NUD_DELAY | NUD_PROBE));
+	lab_run("ip neigh del 10.9.0.77 dev eth0");
+}
+
 static void test_neighbours(void **state)
 {
 	check_neigh(*state, "10.9.0.2");
@@ -406,6 +426,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_routes, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_own_routes, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_neighbours, open_net, close_net),
+		cmocka_unit_test_setup_teardown(test_known_neighbours_stay, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_events, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_unsubscribe_inside, open_net, close_net),
 		cmocka_unit_test_setup_teardown(test_overrun, open_net, close_net),

@@ -273,6 +273,11 @@ static int op_retain(struct datapath *dp, bool (*is_desired)(void *arg, const uu
 	return r;
 }
 
+static bool op_is_intact(struct datapath *dp)
+{
+	return ebpf_services_is_intact(ebpf_of(dp)->services);
+}
+
 static int op_traffic(struct datapath *dp, const struct load_balancer *lb,
 		      struct traffic *ret_total, struct traffic *ret_per_backend,
 		      struct errbuf *err)
@@ -306,8 +311,16 @@ static int open_parts(struct ebpf *ebpf, const struct ebpf_config *config, struc
 		.notify = on_services_changed,
 		.notify_arg = ebpf,
 	};
-	int r = ebpf_flows_open(config->loop, &ebpf->maps, &ebpf->programs, timeouts, on_pass_done,
-				ebpf, &ebpf->flows, err);
+	const struct ebpf_flows_config flows = {
+		.loop = config->loop,
+		.maps = &ebpf->maps,
+		.programs = &ebpf->programs,
+		.timeouts = timeouts,
+		.sweep_ms = config->sweep_ms ? config->sweep_ms : EBPF_SWEEP_MS_DEFAULT,
+		.pass_done = on_pass_done,
+		.pass_arg = ebpf,
+	};
+	int r = ebpf_flows_open(&flows, &ebpf->flows, err);
 
 	ebpf->syn_s = timeouts->tcp_syn_s;
 	if (r == 0)
@@ -366,7 +379,8 @@ int ebpf_open(const struct ebpf_config *config, struct datapath **ret, struct er
 					   .apply = op_apply,
 					   .remove = op_remove,
 					   .retain = op_retain,
-					   .traffic = op_traffic };
+					   .traffic = op_traffic,
+					   .is_intact = op_is_intact };
 	ebpf->base.ops = &ebpf->ops;
 	ebpf->lock_fd = -1;
 	ebpf->net = config->net;

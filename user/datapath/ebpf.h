@@ -23,6 +23,8 @@
 
 #define EBPF_PIN_PATH_DEFAULT "/sys/fs/bpf/slb"
 
+#define EBPF_SWEEP_MS_DEFAULT 1000
+
 /* Which hook a device gets. AUTO: native XDP, else tc alone. The others are never stepped down
  * from. */
 enum ebpf_hook { EBPF_HOOK_AUTO, EBPF_HOOK_XDP, EBPF_HOOK_XDP_GENERIC, EBPF_HOOK_TC };
@@ -41,6 +43,8 @@ struct ebpf_config {
 	const struct addr *snat_addresses;    /* of either family; borrowed for the call */
 	size_t snat_address_count; /* 0: the kernel's preferred source towards the backend */
 	enum ebpf_hook hook;
+	/* Least time from one sweep of the flow tables to the next; 0: EBPF_SWEEP_MS_DEFAULT. */
+	unsigned int sweep_ms;
 	ebpf_report_cb *report; /* may be NULL */
 	void *report_arg;
 };

@@ -19,50 +19,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLES         4
+#include "datapath/flow_entry.h"
+
 #define CHUNK          2048u
-#define CHUNK_PAUSE_MS 20   /* 100,000 entries a second */
-#define PASS_LEAST_MS  1000 /* from one pass's beginning to the next one's */
-/* When there is nothing at all to do: even empty buckets cost a look. */
-#define PASS_EMPTY_MS   4000
-#define ORPHAN_SAMPLE   64u
-#define ORPHAN_IDLE_S   2u
-#define KEY_BYTES_MAX   sizeof(struct slb_flow_key6)
-#define VALUE_BYTES_MAX sizeof(struct slb_flow6)
-
-/* What differs between the families: the length of addresses in keys and values. */
-struct table {
-	enum ebpf_map map;
-	enum ebpf_map other; /* where the pair may be meanwhile: half-open flows move over */
-	bool half_open;
-	uint32_t addr_bytes;
-	uint32_t key_bytes;
-	uint32_t value_bytes;
-};
-
-#define TABLE4(map_, other_, half_open_)                                   \
-	{                                                                  \
-		map_, other_, half_open_, 4, sizeof(struct slb_flow_key4), \
-			sizeof(struct slb_flow4)                           \
-	}
-#define TABLE6(map_, other_, half_open_)                                    \
-	{                                                                   \
-		map_, other_, half_open_, 16, sizeof(struct slb_flow_key6), \
-			sizeof(struct slb_flow6)                            \
-	}
-
-/* Half-open first: flows move from there to the others, and are seen late rather than never. */
-static const struct table tables[TABLES] = {
-	TABLE4(EBPF_MAP_HALF_OPEN4, EBPF_MAP_FLOWS4, true),
-	TABLE6(EBPF_MAP_HALF_OPEN6, EBPF_MAP_FLOWS6, true),
-	TABLE4(EBPF_MAP_FLOWS4, EBPF_MAP_HALF_OPEN4, false),
-	TABLE6(EBPF_MAP_FLOWS6, EBPF_MAP_HALF_OPEN6, false),
-};
+#define CHUNK_PAUSE_MS 20 /* 100,000 entries a second; shorter when passes are to be */
+/* Passes are so many times rarer when there is nothing at all to do: even empty buckets cost a
+ * look.
+ */
+#define EMPTY_FACTOR  4
+#define ORPHAN_SAMPLE 64u
+#define ORPHAN_IDLE_S 2u
 
 struct ebpf_flows {
 	const struct ebpf_maps *maps;
 	const struct ebpf_programs *programs;
 	struct flow_timeouts timeouts;
+	unsigned int sweep_ms;
 	ebpf_flows_pass_cb *pass_done;
 	void *pass_arg;
 	uv_timer_t pacer;
@@ -73,7 +45,7 @@ struct ebpf_flows {
 
 	uint64_t passes;
 	uint64_t pass_began_ms;
-	uint32_t entries_last[TABLES];
+	uint32_t entries_last[FLOW_TABLES];
 	uint32_t refuse;
 	uint32_t backend_limit;
 	uint8_t *condemned; /* by backend id; read by the worker: atomic */
@@ -84,83 +56,20 @@ struct ebpf_flows {
 	bool table_done;
 	bool no_batch; /* the kernel has no batches for hashes: one by one */
 	bool begun;    /* cursor is valid */
-	uint8_t cursor[KEY_BYTES_MAX];
+	uint8_t cursor[FLOW_KEY_BYTES_MAX];
 	uint8_t *keys, *values;
 	uint32_t now_s;
-	uint32_t visited[TABLES];
+	uint32_t visited[FLOW_TABLES];
 	uint32_t *open_flows;             /* by backend id, this pass */
 	struct slb_backend_state *before; /* backend_state at the pass's beginning */
 };
 
-/* ---- entries --------------------------------------------------------------------------------- */
+/* ---- the worker's decisions ------------------------------------------------------------------ */
 
-/* One entry as the kernel gave it; v4 and v6 alike. */
-struct entry {
-	const struct table *table;
-	uint8_t key[KEY_BYTES_MAX];
-	union {
-		struct slb_flow common; /* the first member of both */
-		uint8_t value[VALUE_BYTES_MAX];
-	};
-};
-
-static uint8_t entry_protocol(const struct entry *entry)
-{
-	return entry->key[2 * entry->table->addr_bytes + 4];
-}
-
-/* The key of the other direction: the rewritten tuple turned round. */
-static void pair_key(const struct entry *entry, uint8_t *ret)
-{
-	size_t n = entry->table->addr_bytes;
-	const uint8_t *saddr = entry->value + sizeof(struct slb_flow);
-
-	memset(ret, 0, KEY_BYTES_MAX);
-	memcpy(ret, saddr + n, n);
-	memcpy(ret + n, saddr, n);
-	memcpy(ret + 2 * n, &entry->common.dport, 2);
-	memcpy(ret + 2 * n + 2, &entry->common.sport, 2);
-	ret[2 * n + 4] = entry_protocol(entry);
-}
-
-static bool fetch_from(const struct ebpf_flows *flows, enum ebpf_map map, struct entry *entry)
-{
-	return bpf_map_lookup_elem(flows->maps->fd[map], entry->key, entry->value) == 0;
-}
-
-/* Wherever it is: it may have moved over between the two looks. */
-static bool fetch_pair(const struct ebpf_flows *flows, const struct entry *entry, struct entry *ret)
-{
-	ret->table = entry->table;
-	pair_key(entry, ret->key);
-	return fetch_from(flows, entry->table->map, ret) ||
-	       fetch_from(flows, entry->table->other, ret) ||
-	       fetch_from(flows, entry->table->map, ret);
-}
-
-static void delete_entry(const struct ebpf_flows *flows, const struct table *table,
-			 const uint8_t *key)
-{
-	bpf_map_delete_elem(flows->maps->fd[table->map], key);
-	if (!table->half_open) /* its pair may be left behind in the small one */
-		bpf_map_delete_elem(flows->maps->fd[table->other], key);
-}
-
-static void delete_both(const struct ebpf_flows *flows, const struct entry *entry)
-{
-	uint8_t key[KEY_BYTES_MAX];
-
-	delete_entry(flows, entry->table, entry->key);
-	if (entry->common.flags & SLB_FLOW_LOCAL)
-		return;
-	pair_key(entry, key);
-	delete_entry(flows, entry->table, key);
-}
-
-static struct flow_view view_of(const struct entry *entry)
+static struct flow_view view_of(const struct flow_entry *entry)
 {
 	return (struct flow_view){
-		.protocol = entry_protocol(entry),
+		.protocol = flow_entry_protocol(entry),
 		.half_open = entry->table->half_open,
 		.tcp = entry->common.tcp,
 		.seen_s = entry->common.seen_s,
@@ -168,7 +77,7 @@ static struct flow_view view_of(const struct entry *entry)
 	};
 }
 
-static struct flow_view view_joined(const struct entry *entry, const struct entry *pair)
+static struct flow_view view_joined(const struct flow_entry *entry, const struct flow_entry *pair)
 {
 	struct flow_view view = view_of(entry);
 
@@ -177,8 +86,6 @@ static struct flow_view view_joined(const struct entry *entry, const struct entr
 		view.seen_s = pair->common.seen_s;
 	return view;
 }
-
-/* ---- the worker's decisions ------------------------------------------------------------------ */
 
 static void count_expired(const struct ebpf_flows *flows, uint32_t backend_id)
 {
@@ -199,7 +106,7 @@ static bool is_candidate(const struct ebpf_flows *flows, const struct flow_view 
 	       idle_s > flow_timeout_s(&flows->timeouts, &both_closed);
 }
 
-static bool is_in_orphan_sample(const struct ebpf_flows *flows, const struct entry *entry)
+static bool is_in_orphan_sample(const struct ebpf_flows *flows, const struct flow_entry *entry)
 {
 	size_t n = entry->table->addr_bytes;
 	uint32_t mixed = entry->key[2 * n] ^ entry->key[2 * n + 1] ^ entry->key[2 * n + 2] ^
@@ -208,30 +115,30 @@ static bool is_in_orphan_sample(const struct ebpf_flows *flows, const struct ent
 	return mixed % ORPHAN_SAMPLE == flows->passes % ORPHAN_SAMPLE;
 }
 
-static void end_flow(const struct ebpf_flows *flows, const struct entry *entry,
+static void end_flow(const struct ebpf_flows *flows, const struct flow_entry *entry,
 		     const struct flow_view *view)
 {
-	delete_both(flows, entry);
+	flow_entry_remove_flow(flows->maps, entry);
 	if (!flow_has_ended(view))
 		count_expired(flows, entry->common.backend_id);
 }
 
 /* Ends the flow when it is over; else says whether it counts as open. */
-static bool judge(const struct ebpf_flows *flows, struct entry *entry)
+static bool judge(const struct ebpf_flows *flows, struct flow_entry *entry)
 {
 	struct flow_view view = view_of(entry);
 	uint32_t idle_s = flow_idle_s(&view, flows->now_s);
 	bool sampled = is_in_orphan_sample(flows, entry) && idle_s >= ORPHAN_IDLE_S;
-	struct entry pair;
+	struct flow_entry pair;
 
 	if (!is_candidate(flows, &view) && !sampled && !(view.tcp & SLB_TCP_FIN))
 		return !flow_has_ended(&view);
 	/* What the batch saw may be old: the same tuple may have begun anew. */
-	if (!fetch_from(flows, entry->table->map, entry))
+	if (!flow_entry_fetch(flows->maps, entry))
 		return false;
 	view = view_of(entry);
 	if (!(entry->common.flags & SLB_FLOW_LOCAL)) {
-		if (fetch_pair(flows, entry, &pair)) {
+		if (flow_entry_fetch_pair(flows->maps, entry, &pair)) {
 			view = view_joined(entry, &pair);
 		} else if (flow_idle_s(&view, flows->now_s) >= ORPHAN_IDLE_S) {
 			end_flow(flows, entry, &view);
@@ -244,13 +151,13 @@ static bool judge(const struct ebpf_flows *flows, struct entry *entry)
 	return false;
 }
 
-static void visit(struct ebpf_flows *flows, struct entry *entry)
+static void visit(struct ebpf_flows *flows, struct flow_entry *entry)
 {
 	uint32_t backend_id = entry->common.backend_id;
 	bool known = backend_id < flows->backend_limit;
 
 	if (known && __atomic_load_n(&flows->condemned[backend_id], __ATOMIC_RELAXED)) {
-		delete_both(flows, entry);
+		flow_entry_remove_flow(flows->maps, entry);
 		return;
 	}
 	if (judge(flows, entry) && known && !(entry->common.flags & SLB_FLOW_REPLY))
@@ -259,9 +166,9 @@ static void visit(struct ebpf_flows *flows, struct entry *entry)
 
 /* ---- the worker's way through a table -------------------------------------------------------- */
 
-static uint32_t next_by_batch(struct ebpf_flows *flows, const struct table *table)
+static uint32_t next_by_batch(struct ebpf_flows *flows, const struct flow_table *table)
 {
-	uint8_t out[KEY_BYTES_MAX];
+	uint8_t out[FLOW_KEY_BYTES_MAX];
 	uint32_t count = CHUNK;
 	int r = bpf_map_lookup_batch(flows->maps->fd[table->map],
 				     flows->begun ? flows->cursor : NULL, out, flows->keys,
@@ -279,7 +186,7 @@ static uint32_t next_by_batch(struct ebpf_flows *flows, const struct table *tabl
 	return count;
 }
 
-static uint32_t next_by_key(struct ebpf_flows *flows, const struct table *table)
+static uint32_t next_by_key(struct ebpf_flows *flows, const struct flow_table *table)
 {
 	uint32_t count = 0;
 
@@ -303,7 +210,7 @@ static uint32_t next_by_key(struct ebpf_flows *flows, const struct table *table)
 static void sweep_chunk(uv_work_t *work)
 {
 	struct ebpf_flows *flows = work->data;
-	const struct table *table = &tables[flows->table];
+	const struct flow_table *table = &flow_tables[flows->table];
 	uint32_t count = 0;
 
 	if (ebpf_programs_now_s(flows->programs, &flows->now_s) < 0) {
@@ -315,7 +222,7 @@ static void sweep_chunk(uv_work_t *work)
 	if (flows->no_batch)
 		count = next_by_key(flows, table);
 	for (uint32_t i = 0; i < count; i++) {
-		struct entry entry = { .table = table };
+		struct flow_entry entry = { .table = table };
 
 		memcpy(entry.key, flows->keys + i * table->key_bytes, table->key_bytes);
 		memcpy(entry.value, flows->values + i * table->value_bytes, table->value_bytes);
@@ -352,7 +259,7 @@ static void correct_expired(struct ebpf_flows *flows)
 
 static bool is_nearly_full(const struct ebpf_flows *flows, unsigned int table, uint32_t flag)
 {
-	uint32_t capacity = flows->maps->capacity[tables[table].map];
+	uint32_t capacity = flows->maps->capacity[flow_tables[table].map];
 	uint32_t headroom = (flows->refuse & flag) ? capacity / 16 : capacity / 32;
 
 	return flows->entries_last[table] > capacity - headroom;
@@ -368,11 +275,16 @@ static void begin_pass(struct ebpf_flows *flows)
 	       flows->backend_limit * sizeof(*flows->before));
 }
 
+static uint64_t chunk_pause_ms(const struct ebpf_flows *flows)
+{
+	return flows->sweep_ms < CHUNK_PAUSE_MS ? flows->sweep_ms : CHUNK_PAUSE_MS;
+}
+
 /* Returns the pause before the next. */
 static uint64_t end_pass(struct ebpf_flows *flows)
 {
 	uint64_t took_ms = uv_now(flows->pacer.loop) - flows->pass_began_ms;
-	uint64_t least_ms = flows->condemned_count ? PASS_LEAST_MS : PASS_EMPTY_MS;
+	uint64_t least_ms = flows->sweep_ms * (flows->condemned_count ? 1ull : EMPTY_FACTOR);
 	bool full4, full6;
 
 	correct_expired(flows);
@@ -380,13 +292,13 @@ static uint64_t end_pass(struct ebpf_flows *flows)
 	full4 = is_nearly_full(flows, 2, SLB_CONFIG_REFUSE_NEW4);
 	full6 = is_nearly_full(flows, 3, SLB_CONFIG_REFUSE_NEW6);
 	flows->refuse = (full4 ? SLB_CONFIG_REFUSE_NEW4 : 0) | (full6 ? SLB_CONFIG_REFUSE_NEW6 : 0);
-	for (unsigned int i = 0; i < TABLES; i++)
+	for (unsigned int i = 0; i < FLOW_TABLES; i++)
 		if (flows->entries_last[i])
-			least_ms = PASS_LEAST_MS;
+			least_ms = flows->sweep_ms;
 	flows->passes++;
 	flows->table = 0;
 	flows->pass_done(flows->pass_arg);
-	return took_ms < least_ms ? least_ms - took_ms : CHUNK_PAUSE_MS;
+	return took_ms < least_ms ? least_ms - took_ms : chunk_pause_ms(flows);
 }
 
 static void free_flows(struct ebpf_flows *flows)
@@ -412,7 +324,7 @@ static void queue_chunk(uv_timer_t *timer);
 static void chunk_done(uv_work_t *work, int status)
 {
 	struct ebpf_flows *flows = work->data;
-	uint64_t pause_ms = CHUNK_PAUSE_MS;
+	uint64_t pause_ms = chunk_pause_ms(flows);
 
 	(void)status; /* only a cancelled one differs, and nothing cancels it */
 	flows->working = false;
@@ -423,7 +335,7 @@ static void chunk_done(uv_work_t *work, int status)
 	if (flows->table_done) {
 		flows->table_done = false;
 		flows->begun = false;
-		if (++flows->table == TABLES) {
+		if (++flows->table == FLOW_TABLES) {
 			uv_update_time(flows->pacer.loop);
 			pause_ms = end_pass(flows);
 		}
@@ -439,28 +351,27 @@ static void queue_chunk(uv_timer_t *timer)
 		begin_pass(flows);
 	flows->work.data = flows;
 	if (uv_queue_work(timer->loop, &flows->work, sweep_chunk, chunk_done) < 0)
-		uv_timer_start(timer, queue_chunk, PASS_LEAST_MS, 0);
+		uv_timer_start(timer, queue_chunk, flows->sweep_ms, 0);
 	else
 		flows->working = true;
 }
 
-int ebpf_flows_open(uv_loop_t *loop, const struct ebpf_maps *maps,
-		    const struct ebpf_programs *programs, const struct flow_timeouts *timeouts,
-		    ebpf_flows_pass_cb *pass_done, void *arg, struct ebpf_flows **ret,
+int ebpf_flows_open(const struct ebpf_flows_config *config, struct ebpf_flows **ret,
 		    struct errbuf *err)
 {
 	struct ebpf_flows *flows = calloc(1, sizeof(*flows));
 
 	if (!flows)
 		return errbuf_set(err, -ENOMEM, "out of memory");
-	flows->maps = maps;
-	flows->programs = programs;
-	flows->timeouts = *timeouts;
-	flows->pass_done = pass_done;
-	flows->pass_arg = arg;
-	flows->backend_limit = maps->capacity[EBPF_MAP_BACKEND_STATE];
-	flows->keys = malloc(CHUNK * KEY_BYTES_MAX);
-	flows->values = malloc(CHUNK * VALUE_BYTES_MAX);
+	flows->maps = config->maps;
+	flows->programs = config->programs;
+	flows->timeouts = *config->timeouts;
+	flows->sweep_ms = config->sweep_ms;
+	flows->pass_done = config->pass_done;
+	flows->pass_arg = config->pass_arg;
+	flows->backend_limit = config->maps->capacity[EBPF_MAP_BACKEND_STATE];
+	flows->keys = malloc(CHUNK * FLOW_KEY_BYTES_MAX);
+	flows->values = malloc(CHUNK * FLOW_VALUE_BYTES_MAX);
 	flows->condemned = calloc(flows->backend_limit, sizeof(*flows->condemned));
 	flows->open_flows = calloc(flows->backend_limit, sizeof(*flows->open_flows));
 	flows->before = calloc(flows->backend_limit, sizeof(*flows->before));
@@ -469,9 +380,9 @@ int ebpf_flows_open(uv_loop_t *loop, const struct ebpf_maps *maps,
 		free_flows(flows);
 		return errbuf_set(err, -ENOMEM, "out of memory");
 	}
-	uv_timer_init(loop, &flows->pacer);
+	uv_timer_init(config->loop, &flows->pacer);
 	flows->pacer.data = flows;
-	uv_timer_start(&flows->pacer, queue_chunk, PASS_LEAST_MS, 0);
+	uv_timer_start(&flows->pacer, queue_chunk, flows->sweep_ms, 0);
 	*ret = flows;
 	return 0;
 }
@@ -522,8 +433,8 @@ uint64_t ebpf_flows_passes(const struct ebpf_flows *flows)
 
 uint32_t ebpf_flows_entries(const struct ebpf_flows *flows, enum ebpf_map map)
 {
-	for (unsigned int i = 0; i < TABLES; i++)
-		if (tables[i].map == map)
+	for (unsigned int i = 0; i < FLOW_TABLES; i++)
+		if (flow_tables[i].map == map)
 			return flows->entries_last[i];
 	return 0;
 }

@@ -20,10 +20,17 @@ struct ebpf_flows; /* opaque */
 /* Called on the loop's thread after every full pass over all tables. */
 typedef void ebpf_flows_pass_cb(void *arg);
 
-/* maps and programs are borrowed until the done callback of ebpf_flows_close(). */
-int ebpf_flows_open(uv_loop_t *loop, const struct ebpf_maps *maps,
-		    const struct ebpf_programs *programs, const struct flow_timeouts *timeouts,
-		    ebpf_flows_pass_cb *pass_done, void *arg, struct ebpf_flows **ret,
+struct ebpf_flows_config {
+	uv_loop_t *loop;
+	const struct ebpf_maps *maps; /* borrowed until the done callback of ebpf_flows_close() */
+	const struct ebpf_programs *programs; /* likewise */
+	const struct flow_timeouts *timeouts; /* copied */
+	unsigned int sweep_ms;                /* least time from one pass to the next */
+	ebpf_flows_pass_cb *pass_done;
+	void *pass_arg;
+};
+
+int ebpf_flows_open(const struct ebpf_flows_config *config, struct ebpf_flows **ret,
 		    struct errbuf *err);
 
 /* Ends the sweep and calls done(arg) from the loop when no thread is in it any more. With NULL,

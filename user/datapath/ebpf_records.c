@@ -123,6 +123,8 @@ struct backend_record *record_new_backend(struct ebpf_services *services, const 
 
 static void free_service(struct ebpf_services *services, struct service_record *service)
 {
+	if (services->audited == service)
+		services->audited = service->hh.next;
 	HASH_DEL(services->services, service);
 	free(service->entries);
 	free(service);

@@ -13,6 +13,9 @@
 #include <unistd.h>
 #include <utlist.h>
 
+/* Some 0.5 µs each. */
+#define AUDITED_AT_ONCE 200
+
 int ebpf_services_open(const struct ebpf_services_config *config, struct ebpf_services **ret,
 		       struct errbuf *err)
 {
@@ -214,6 +217,24 @@ const struct addr *services_wanted_sources(const struct ebpf_services *services,
 	return &route->source;
 }
 
+bool ebpf_services_is_intact(struct ebpf_services *services)
+{
+	bool intact = !services->is_untrue;
+
+	services->is_untrue = false;
+	for (unsigned int n = 0; n < AUDITED_AT_ONCE && intact; n++) {
+		struct service_record *service = services->audited;
+
+		if (!service)
+			service = services->services; /* round again */
+		if (!service)
+			break;
+		services->audited = service->hh.next;
+		intact = record_service_is_present(services, service);
+	}
+	return intact;
+}
+
 uint32_t ebpf_services_id(const struct ebpf_services *services, const uuid_t uuid)
 {
 	const struct service_record *service = record_find_service(services, uuid);
@@ -253,9 +274,10 @@ void ebpf_services_route_changed(struct ebpf_services *services, struct ebpf_rou
 		    ebpf_sources_match(services->config.sources, record->run, addresses, count))
 			continue;
 		if (count && ebpf_sources_acquire(services->config.sources, addresses, count, &run,
-						  &ignored) < 0)
-			continue; /* the table is full: the old one stays; the next apply() says so
-				   */
+						  &ignored) < 0) {
+			services->is_untrue = true; /* the old one stays; apply() says why */
+			continue;
+		}
 		value.source_first = run.first;
 		value.source_count = run.count;
 		record_write_backend(services, record, &value);

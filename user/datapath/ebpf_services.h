@@ -58,6 +58,10 @@ int ebpf_services_traffic(struct ebpf_services *services, const struct load_bala
 			  struct traffic *ret_total, struct traffic *ret_per_backend,
 			  struct errbuf *err);
 
+/* False when a change could not be followed, or one of the next few services (all get their turn)
+ * is not in its map as written. */
+bool ebpf_services_is_intact(struct ebpf_services *services);
+
 /* 0 when it was never applied. */
 uint32_t ebpf_services_id(const struct ebpf_services *services, const uuid_t uuid);
 /* Does any service keep clients' source addresses (SLB_CONFIG_CLIENT_SOURCE)? */

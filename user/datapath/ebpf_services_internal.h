@@ -59,6 +59,7 @@ struct ebpf_services {
 	struct backend_record *backends; /* by uuid */
 	uint32_t client_source_count;    /* services that keep clients' source addresses */
 	bool is_untrue; /* something could not be followed: apply() must repair it */
+	struct service_record *audited; /* the next one that is compared with its entry */
 	struct ids service_ids, backend_ids;
 	struct retired_id *retired;
 	struct next_port *next_ports; /* of backends that were retired */

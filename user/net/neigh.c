@@ -48,10 +48,11 @@ bool net_neigh_is_usable(const struct net_neigh *neigh)
 }
 
 static struct nl_msg *neigh_message(int type, int flags, int ifindex, const struct addr *address,
-				    uint8_t neigh_flags)
+				    uint8_t neigh_flags, uint16_t state)
 {
 	struct ndmsg header = { .ndm_family = (uint8_t)address->family,
 				.ndm_ifindex = ifindex,
+				.ndm_state = state,
 				.ndm_flags = neigh_flags };
 	struct nl_msg *msg = net_message_new(type, flags, &header, sizeof(header));
 
@@ -60,20 +61,6 @@ static struct nl_msg *neigh_message(int type, int flags, int ifindex, const stru
 		return NULL;
 	}
 	return msg;
-}
-
-int net_neigh_resolve(struct net *net, int ifindex, const struct addr *address, struct errbuf *err)
-{
-	char text[ADDR_TEXT_SIZE];
-	int error =
-		net_request(net,
-			    neigh_message(RTM_NEWNEIGH, NLM_F_CREATE, ifindex, address, NTF_USE),
-			    NULL, NULL);
-
-	if (error < 0)
-		return errbuf_set(err, error, "cannot ask the kernel for the MAC of %s: %s",
-				  addr_format(address, text), net_strerror(net, error));
-	return 0;
 }
 
 static void on_neigh(void *arg, const struct nlmsghdr *message)
@@ -109,8 +96,8 @@ int net_neigh_get(struct net *net, int ifindex, const struct addr *address, stru
 {
 	struct neigh_query query = { .ifindex = ifindex, .address = address };
 	char text[ADDR_TEXT_SIZE];
-	int error = net_request(net, neigh_message(RTM_GETNEIGH, 0, ifindex, address, 0), on_neigh,
-				&query);
+	int error = net_request(net, neigh_message(RTM_GETNEIGH, 0, ifindex, address, 0, NUD_NONE),
+				on_neigh, &query);
 
 	if (error == -EOPNOTSUPP)
 		error = neigh_search(net, &query);
@@ -123,5 +110,30 @@ int net_neigh_get(struct net *net, int ifindex, const struct addr *address, stru
 		return errbuf_set(err, error, "cannot look at neighbour %s: %s",
 				  addr_format(address, text), net_strerror(net, error));
 	*ret = query.neigh;
+	return 0;
+}
+
+/* The state goes with the question: from 5.16 on the kernel makes it the entry's, and a MAC that is
+ * known, a permanent one even, would be forgotten until its machine answers. */
+int net_neigh_resolve(struct net *net, int ifindex, const struct addr *address, struct errbuf *err)
+{
+	struct net_neigh neigh = { .state = NUD_NONE };
+	char text[ADDR_TEXT_SIZE];
+	struct errbuf ignored;
+	uint16_t state = NUD_NONE;
+	int error;
+
+	if (net_neigh_get(net, ifindex, address, &neigh, &ignored) == 0 &&
+	    net_neigh_is_usable(&neigh)) {
+		if (neigh.state != NUD_STALE)
+			return 0; /* confirmed, being confirmed, or in no need of it */
+		state = NUD_STALE;
+	}
+	error = net_request(
+		net, neigh_message(RTM_NEWNEIGH, NLM_F_CREATE, ifindex, address, NTF_USE, state),
+		NULL, NULL);
+	if (error < 0)
+		return errbuf_set(err, error, "cannot ask the kernel for the MAC of %s: %s",
+				  addr_format(address, text), net_strerror(net, error));
 	return 0;
 }

@@ -143,7 +143,7 @@ struct net_neigh {
 bool net_neigh_is_usable(const struct net_neigh *neigh);
 
 /* Asks the kernel to find (or confirm) the neighbour, as a packet sent to it would. The answer
- * comes as a NET_NEIGH event. */
+ * comes as a NET_NEIGH event. A MAC that is known stays usable meanwhile. */
 int net_neigh_resolve(struct net *net, int ifindex, const struct addr *address, struct errbuf *err);
 
 /* -ENOENT when the kernel has no entry. */
