@@ -240,20 +240,22 @@ struct slb_traffic {
 /* ---- drops: per-CPU array by service_id (0 = no service known) ---------------------------------
  */
 
-/* Why a packet was not forwarded: name in code, label in JSON and metrics, and whether the kernel
- * gets it
- * ("up") or nobody ("drop"). Never reordered; new ones go to the end (and raise SLB_ABI_VERSION).
+/*
+ * Why a packet was not forwarded: name in code, label in JSON and metrics, and what became of it:
+ * the kernel gets it
+ * ("up"), its sender is told ("answered"), or it ends ("drop"). Never reordered; new ones go to the
+ * end (and raise SLB_ABI_VERSION).
  */
 #define SLB_DROP_REASONS(X)                                                                        \
-	X(NO_BACKEND, "no_backend")             /* drop: no backend takes new flows */             \
+	X(NO_BACKEND, "no_backend")             /* answered: no backend takes new flows */         \
 	X(BACKEND_DISABLED, "backend_disabled") /* drop: the flow's backend was cut */             \
 	X(NOT_SYN, "not_syn")                   /* up: TCP without a flow and not its beginning */ \
 	X(TABLE_FULL, "table_full")             /* drop: no room for a new flow */                 \
 	X(PORTS_EXHAUSTED, "ports_exhausted")   /* drop: no free source port to that backend */    \
 	X(NO_ROUTE, "no_route")                 /* drop: no route to the next hop */               \
 	X(NO_NEIGHBOUR, "no_neighbour")         /* up: the kernel must resolve it first */         \
-	X(TOO_BIG, "too_big")                   /* the next hop's MTU is smaller */                \
-	X(TTL_EXCEEDED, "ttl_exceeded")         /* up: the kernel answers */                       \
+	X(TOO_BIG, "too_big")                   /* answered: the next hop's MTU is smaller */      \
+	X(TTL_EXCEEDED, "ttl_exceeded")         /* answered (an ICMP error ends) */                \
 	X(FRAGMENT, "fragment")                 /* cannot be assigned to a flow */                 \
 	X(MALFORMED, "malformed")               /* up: the kernel judges */                        \
 	X(FLOW_CLOSED, "flow_closed")           /* reserved */
