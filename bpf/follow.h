@@ -117,15 +117,39 @@ static __always_inline int follow_half_open(const int family, struct work *work)
 	return promote(family, work, &other_key, other);
 }
 
+/*
+ * A backend that still knows an old connection from this source port (TIME_WAIT, or half closed)
+ * answers a SYN with an ACK for that one; the client resets what it takes for a stranger, which
+ * clears the old connection, and sends its SYN again (rfc: 9293 3.5.1, figure 9). That SYN must
+ * take the same source port: the next one would meet the next old connection.
+ */
+static __always_inline int follow_again(struct slb_flow *flow, struct slb_flow *other)
+{
+	struct slb_backend_state *state;
+
+	if (!other || (flow->flags & (SLB_FLOW_TAKEN_BACK | SLB_FLOW_REPLIED | SLB_FLOW_REPLY)) !=
+			      SLB_FLOW_TAKEN_BACK)
+		return 0;
+	state = bpf_map_lookup_elem(&backend_state, &flow->backend_id);
+	if (state)
+		__sync_fetch_and_add(&state->opened, 1);
+	flow->tcp &= (__u8)~SLB_TCP_RST;
+	other->tcp &= (__u8)~SLB_TCP_RST;
+	flow->flags &= (__u8)~SLB_FLOW_TAKEN_BACK;
+	return 1;
+}
+
 /* Keeps the TCP flags that say where in its life the flow is, and tells a SYN that begins a new
  * one. */
 static __always_inline int follow_tcp(const int family, struct work *work)
 {
 	struct slb_flow *flow = work->flow;
 	__u8 flags = work->packet.tcp_flags & (SLB_TCP_SYN | SLB_TCP_CLOSING);
+	int taken_back =
+		work->is_half_open && (flags & SLB_TCP_RST) && !(flow->flags & SLB_FLOW_REPLY);
 	__u8 before = flow->tcp, other_tcp = 0;
 	struct slb_backend_state *state;
-	struct slb_flow *other;
+	struct slb_flow *other = 0;
 	union flow_key other_key;
 
 	if (!(flags & ~before) && !packet_is_syn(&work->packet))
@@ -137,11 +161,18 @@ static __always_inline int follow_tcp(const int family, struct work *work)
 		if (other) {
 			other_tcp = other->tcp;
 			/* In both entries, so that either tells. */
-			other->tcp |= flags & SLB_TCP_RST;
+			if (!taken_back)
+				other->tcp |= flags & SLB_TCP_RST;
+			if (flags & SLB_TCP_RST)
+				other->flags &= (__u8)~SLB_FLOW_TAKEN_BACK;
 		}
 	}
 	if (packet_is_syn(&work->packet) && flow_is_closed(before, other_tcp))
-		return follow_forget(family, work);
+		return work->is_half_open && follow_again(flow, other)
+			       ? GO_ON
+			       : follow_forget(family, work);
+	if (taken_back)
+		flow->flags |= SLB_FLOW_TAKEN_BACK;
 	flow->tcp = before | flags;
 	if (flow_is_closed(before, other_tcp) || !flow_is_closed(before | flags, other_tcp))
 		return GO_ON;

@@ -172,6 +172,8 @@ struct slb_flow_key6 {
 #define SLB_FLOW_LOCAL (1 << 1) /* handed up untouched; has no entry for replies */
 #define SLB_FLOW_REPLIED \
 	(1 << 2) /* a packet of the other direction was seen (kept in half_open*) */
+#define SLB_FLOW_TAKEN_BACK \
+	(1 << 3) /* its client reset it before the backend took it (kept in half_open*) */
 
 /* TCP flags as in byte 13 of its header. A flow is closed when RST was seen in either direction (it
  * is then kept in both entries), or FIN in both. */

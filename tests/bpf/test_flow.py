@@ -48,6 +48,31 @@ def test_refused_connection(tcp_bench):
     assert again.backend_id != connection.backend_id
 
 
+def test_backend_that_knows_an_old_connection(tcp_bench):
+    """It answers the SYN for that one, the client resets that, and tries again: the same way."""
+    connection = tcp_bench.begin()
+    port = connection.flow(True)["common"]["sport"]
+    connection.reply(flags="A", seq=7, ack=4711, payload=b"")
+    connection.request(flags="R", seq=4711, payload=b"")
+    connection.request(flags="S")
+    again = connection.flow(True)["common"]
+    assert (again["backend_id"], again["sport"]) == (connection.backend_id, port)
+    assert not again["tcp"] & RST and not connection.reply_flow(True)["common"]["tcp"] & RST
+    assert tcp_bench.node.traffic(connection.backend_id)[0] == 1
+    connection.reply(flags="SA", seq=SERVER_SEQ, ack=1001, payload=b"")
+    connection.request(flags="A", ack=SERVER_SEQ + 1)
+    assert connection.flow() and connection.reply_flow()
+
+
+def test_refused_after_it_was_taken_back(tcp_bench):
+    """The backend's own RST counts, also after one of the client."""
+    connection = tcp_bench.begin()
+    connection.request(flags="R", seq=4711, payload=b"")
+    connection.reply(flags="RA", ack=1001, payload=b"")
+    again = tcp_bench.begin(connection.cport)
+    assert again.backend_id != connection.backend_id
+
+
 def test_udp_reply(udp_bench):
     connection = udp_bench.begin()
     connection.request()
