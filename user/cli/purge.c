@@ -169,9 +169,10 @@ static int purge_sysctls(const struct purge *purge, struct errbuf *err)
 
 static int purge_all(struct purge *purge)
 {
-	/* VIPs first: what nobody forwards any more should not be asked for. */
+	/* eBPF first: it meets the lock of the pin path, which a daemon with another state
+	 * directory may hold. */
 	static int (*const steps[])(const struct purge *purge,
-				    struct errbuf *err) = { purge_addresses, purge_ebpf, purge_ipvs,
+				    struct errbuf *err) = { purge_ebpf, purge_addresses, purge_ipvs,
 							    purge_sysctls };
 	struct errbuf err = { 0 };
 	int status = EXIT_SUCCESS;
@@ -185,10 +186,13 @@ static int purge_all(struct purge *purge)
 		return EXIT_FAILURE;
 	}
 	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
-		if (steps[i](purge, &err) < 0) {
-			fprintf(stderr, "slb: %s\n", err.text);
-			status = EXIT_FAILURE;
-		}
+		r = steps[i](purge, &err);
+		if (r == 0)
+			continue;
+		fprintf(stderr, "slb: %s\n", err.text);
+		status = EXIT_FAILURE;
+		if (r == -EBUSY)
+			break;
 	}
 	if (status == EXIT_SUCCESS)
 		printf("Nothing of slb is left on this node%s\n",
