@@ -40,6 +40,23 @@ static void add_traffic(struct text *text, const struct traffic *traffic)
 		   traffic->packets_out, traffic->bytes_out);
 }
 
+/* A member with the reasons that there were; without a comma before it. False: not known. */
+static bool add_drops(struct text *text, struct core *core, const struct load_balancer *lb)
+{
+	struct drop_count drops[DROP_REASONS_MAX];
+	struct errbuf err;
+	size_t count;
+
+	if (core_drops(core, lb, drops, &count, &err) < 0)
+		return false;
+	text_print(text, "\"drops\":{");
+	for (size_t i = 0; i < count; i++)
+		text_print(text, "%s\"%s\":%" PRIu64, i > 0 ? "," : "", drops[i].reason,
+			   drops[i].packets);
+	text_add(text, "}", 1);
+	return true;
+}
+
 /* ---- load balancer and backend -----------------------------------------------------------------
  */
 
@@ -89,7 +106,10 @@ void encode_load_balancer(struct text *text, struct core *core, const struct loa
 		   lb->source_nat ? "true" : "false", lb->affinity_s);
 	if (view.known)
 		add_traffic(text, &view.total);
-	text_print(text, ",\"backends\":[");
+	text_add(text, ",", 1);
+	if (add_drops(text, core, lb))
+		text_add(text, ",", 1);
+	text_print(text, "\"backends\":[");
 	for (size_t i = 0; i < lb->backend_count; i++) {
 		if (i > 0)
 			text_add(text, ",", 1);
@@ -97,6 +117,25 @@ void encode_load_balancer(struct text *text, struct core *core, const struct loa
 	}
 	text_add(text, "]}", 2);
 	traffic_view_free(&view);
+}
+
+/* ---- status ------------------------------------------------------------------------------------
+ */
+
+void encode_status(struct text *text, struct core *core)
+{
+	struct table_use tables[TABLES_MAX];
+	size_t count = core_tables(core, tables);
+
+	text_add(text, "{", 1);
+	if (add_drops(text, core, NULL))
+		text_add(text, ",", 1);
+	text_print(text, "\"tables\":[");
+	for (size_t i = 0; i < count; i++)
+		text_print(text,
+			   "%s{\"name\":\"%s\",\"entries\":%" PRIu64 ",\"capacity\":%" PRIu64 "}",
+			   i > 0 ? "," : "", tables[i].name, tables[i].entries, tables[i].capacity);
+	text_print(text, "]}");
 }
 
 /* ---- capabilities and BGP ----------------------------------------------------------------------

@@ -11,8 +11,11 @@
 #include "core/capabilities.h"
 #include "core/core.h"
 
-/* With its backends, and with traffic counters where core knows them. */
+/* With its backends, and with traffic counters and drops where core knows them. */
 void encode_load_balancer(struct text *text, struct core *core, const struct load_balancer *lb);
+
+/* How full the tables are, and packets of no load balancer that were not forwarded. */
+void encode_status(struct text *text, struct core *core);
 
 /* One backend of lb, likewise. */
 void encode_backend(struct text *text, struct core *core, const struct load_balancer *lb,

@@ -29,6 +29,7 @@ static const struct metric metrics[] = {
 	{ "bytes_out", "Bytes towards clients", offsetof(struct traffic, bytes_out) },
 };
 #define METRICS (sizeof(metrics) / sizeof(*metrics))
+#define DROPS   (2 * METRICS) /* what comes after those of load balancers and of backends */
 
 struct backend_sample {
 	uuid_t uuid;
@@ -49,8 +50,8 @@ struct scrape {
 	struct text load_balancers; /* bytes of struct load_balancer_sample */
 	struct text backends;       /* bytes of struct backend_sample */
 	uint64_t after;             /* created_order of the last one sampled */
-	size_t metric;       /* below METRICS: of load balancers, from there on: of backends */
-	size_t next;         /* load balancer sample */
+	size_t metric; /* below METRICS: of load balancers, from there on: of backends; DROPS */
+	size_t next;   /* load balancer sample */
 	size_t next_backend; /* backend sample */
 };
 
@@ -170,6 +171,65 @@ static bool add_next(struct scrape *scrape, struct text *text)
 	return true;
 }
 
+/* Drops of one load balancer (or, lb NULL, of none), read now. */
+static void add_drops(struct text *text, struct core *core, const struct load_balancer *lb)
+{
+	struct drop_count drops[DROP_REASONS_MAX];
+	char uuid[UUID_STR_LEN] = "";
+	struct errbuf err;
+	size_t count;
+
+	if (core_drops(core, lb, drops, &count, &err) < 0)
+		return;
+	if (lb != NULL)
+		uuid_unparse_lower(lb->uuid, uuid);
+	for (size_t i = 0; i < count; i++)
+		text_print(text,
+			   "slb_drops_total{load_balancer=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+			   uuid, drops[i].reason, drops[i].packets);
+}
+
+static void add_tables(struct text *text, struct core *core)
+{
+	struct table_use tables[TABLES_MAX];
+	size_t count = core_tables(core, tables);
+
+	if (count == 0)
+		return;
+	text_print(text, "# HELP slb_table_entries Entries in use, of flow tables at the last "
+			 "sweep.\n# TYPE slb_table_entries gauge\n");
+	for (size_t i = 0; i < count; i++)
+		text_print(text, "slb_table_entries{table=\"%s\"} %" PRIu64 "\n", tables[i].name,
+			   tables[i].entries);
+	text_print(text, "# HELP slb_table_capacity Entries that there is room for.\n"
+			 "# TYPE slb_table_capacity gauge\n");
+	for (size_t i = 0; i < count; i++)
+		text_print(text, "slb_table_capacity{table=\"%s\"} %" PRIu64 "\n", tables[i].name,
+			   tables[i].capacity);
+}
+
+/* The drops of the next sampled load balancer; false after the last. */
+static bool drops_next(struct scrape *scrape, struct text *text)
+{
+	const struct load_balancer_sample *sample;
+	const struct load_balancer *lb;
+
+	if (scrape->next * sizeof(*sample) >= scrape->load_balancers.length)
+		return false;
+	sample = (const struct load_balancer_sample *)scrape->load_balancers.data + scrape->next++;
+	lb = core_find(scrape->core, sample->uuid);
+	if (lb != NULL)
+		add_drops(text, scrape->core, lb);
+	return true;
+}
+
+static void begin_drops(struct scrape *scrape, struct text *text)
+{
+	text_print(text, "# HELP slb_drops_total Packets that were not forwarded; load_balancer is "
+			 "empty for those of none.\n# TYPE slb_drops_total counter\n");
+	add_drops(text, scrape->core, NULL);
+}
+
 static bool scrape_fill(void *stream, struct text *text)
 {
 	struct scrape *scrape = stream;
@@ -177,8 +237,11 @@ static bool scrape_fill(void *stream, struct text *text)
 
 	if (scrape->metric == 0 && scrape->after == 0) {
 		add_build_info(text, scrape->core);
+		add_tables(text, scrape->core);
 		add_head(text, "load_balancer", &metrics[0]);
 	}
+	if (scrape->metric == DROPS)
+		return drops_next(scrape, text);
 	more = scrape->metric == 0 ? sample_next(scrape, text) : add_next(scrape, text);
 	if (more)
 		return true;
@@ -186,8 +249,10 @@ static bool scrape_fill(void *stream, struct text *text)
 	scrape->metric++;
 	scrape->next = 0;
 	scrape->next_backend = 0;
-	if (scrape->metric == 2 * METRICS)
-		return false;
+	if (scrape->metric == DROPS) {
+		begin_drops(scrape, text);
+		return true;
+	}
 	add_head(text, scrape->metric < METRICS ? "load_balancer" : "backend",
 		 &metrics[scrape->metric % METRICS]);
 	return true;

@@ -23,6 +23,14 @@ void handle_capabilities(struct request *request)
 	answer(request, &body);
 }
 
+void handle_status(struct request *request)
+{
+	struct text body = { 0 };
+
+	encode_status(&body, request_core(request));
+	answer(request, &body);
+}
+
 void handle_bgp_peers(struct request *request)
 {
 	const struct api_providers *providers = &request_config(request)->providers;

@@ -23,6 +23,7 @@ route_handler handle_backend_delete;
 
 /* handle_node.c */
 route_handler handle_capabilities;
+route_handler handle_status;
 route_handler handle_bgp_peers;
 route_handler handle_healthz;
 route_handler handle_version;

@@ -21,6 +21,7 @@ const struct route api_routes[] = {
 	{ "PATCH", "/loadbalancer/{uuid}/backend/{backenduuid}", handle_backend_update },
 	{ "DELETE", "/loadbalancer/{uuid}/backend/{backenduuid}", handle_backend_delete },
 	{ "GET", "/capabilities", handle_capabilities },
+	{ "GET", "/status", handle_status },
 	{ "GET", "/bgp/peers", handle_bgp_peers },
 	{ "GET", "/healthz", handle_healthz },
 	{ "GET", "/version", handle_version },

@@ -439,6 +439,26 @@ size_t core_count(const struct core *core)
 }
 
 /* Numbers that can be told apart; a load balancer named "no traffic" has none. */
+int core_drops(struct core *core, const struct load_balancer *lb,
+	       struct drop_count ret[static DROP_REASONS_MAX], size_t *ret_count,
+	       struct errbuf *err)
+{
+	(void)core;
+	(void)err;
+	ret[0] = (struct drop_count){ "not_syn", lb != NULL ? lb->port : 7 };
+	ret[1] = (struct drop_count){ "too_big", UINT64_MAX / 4 };
+	*ret_count = 2;
+	return 0;
+}
+
+size_t core_tables(struct core *core, struct table_use ret[static TABLES_MAX])
+{
+	(void)core;
+	ret[0] = (struct table_use){ "flows4", 3, 1 << 20 };
+	ret[1] = (struct table_use){ "flows6", 0, 1 << 18 };
+	return 2;
+}
+
 int core_traffic(struct core *core, const struct load_balancer *lb, struct traffic *ret_total,
 		 struct traffic *ret_per_backend, struct errbuf *err)
 {

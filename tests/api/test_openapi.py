@@ -73,7 +73,7 @@ def test_answers(server):
     def kind_is_json(answer):
         return answer.headers.get("content-type") == "application/json"
 
-    for path in ("/capabilities", "/bgp/peers", "/healthz", "/version", "/metrics"):
+    for path in ("/capabilities", "/status", "/bgp/peers", "/healthz", "/version", "/metrics"):
         check("GET", path, path)
     lb, backend = "/loadbalancer/{uuid}", "/loadbalancer/{uuid}/backend/{backenduuid}"
     balancer = check("POST", "/loadbalancer", "/loadbalancer", GOOD)

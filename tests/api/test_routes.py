@@ -8,7 +8,7 @@ import pytest
 from harness import NOBODY, get, parse_answers, read_answers
 
 MEMBERS = ["uuid", "name", "eip", "port", "protocol", "family", "scheduler", "source_nat"]
-MEMBERS += ["affinity_s", "traffic", "backends"]
+MEMBERS += ["affinity_s", "traffic", "drops", "backends"]
 BACKEND_MEMBERS = ["uuid", "ip", "port", "type", "weight", "state", "traffic"]
 
 
@@ -345,9 +345,12 @@ def test_metrics(server):
 def test_metrics_of_many(start):
     samples = parse_metrics(start("-n", "300x4").ask("GET", "/metrics").body.decode())
     counts = {name: len(values) for name, values in samples.items()}
-    assert sorted(counts.values()) == [1, 1] + [300] * 5 + [1200] * 5
+    assert sorted(counts.values()) == [1, 1] + [2] * 2 + [300] * 5 + [602] + [1200] * 5
+    tables = samples["slb_table_capacity"]
+    assert len(tables) == 2 and len(samples["slb_drops_total"]) == 2 * 300 + 2
 
 
 def test_metrics_of_none(start):
     samples = parse_metrics(start().ask("GET", "/metrics").body.decode())
-    assert set(samples) == {"slb_build_info", "slb_load_balancers"}
+    assert set(samples) == {"slb_build_info", "slb_load_balancers", "slb_drops_total",
+                            "slb_table_entries", "slb_table_capacity"}

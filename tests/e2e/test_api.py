@@ -21,7 +21,7 @@ def balancer(api):
 def stable(thing):
     """An answer without what counts up by itself."""
     if isinstance(thing, dict):
-        return {key: stable(value) for key, value in thing.items() if key != "traffic"}
+        return {key: stable(value) for key, value in thing.items() if key not in ("traffic", "drops")}
     if isinstance(thing, list):
         return [stable(value) for value in thing]
     return thing
@@ -279,3 +279,21 @@ def test_a_header_that_must_be_alone_is_refused_twice(api, header):
     answer = api.ask("POST", "/loadbalancer", GOOD, "-H", hidden)
     assert answer.status == 400
     assert api.balancers() == []
+
+
+def test_drops_and_tables_are_shown(api, slb, lab, backends):
+    balancer = api.create(port=4711)
+    path = f"/loadbalancer/{balancer['uuid']}"
+    assert api.get(path)["drops"] == {}
+    # Nobody takes it: there are no backends.
+    lab.run("client", ["ncat", "-w", "1", "-z", balancer["eip"], "4711"], check=False)
+    drops = api.get(path)["drops"]
+    assert list(drops) == ["no_backend"] and drops["no_backend"] > 0
+    assert api.balancers()[0]["drops"].keys() == drops.keys()
+    metrics = api.ask("GET", "/metrics").body.decode()
+    sample = f'slb_drops_total{{load_balancer="{balancer["uuid"]}",reason="no_backend"}} '
+    assert sample in metrics
+    tables = {table["name"]: table for table in api.get("/status")["tables"]}
+    assert tables["services"]["entries"] == 1
+    assert tables["flows4"]["capacity"] > 0
+    assert 'slb_table_capacity{table="flows4"} ' in metrics

@@ -169,17 +169,17 @@ static void retain_removes_what_a_crash_left(void **state)
 {
 	struct load_balancer *lb = ebpf_lab_balancer(AF_INET, 1, 2);
 	struct load_balancer *kept = ebpf_lab_balancer(AF_INET, 2, 1);
-	struct ebpf_table_info tables[EBPF_TABLES];
+	struct table_use tables[TABLES_MAX];
 
 	(void)state;
 	live_and_die(lb);
 	live_and_die(kept);
 	assert_ok(ebpf_lab_open(&lab, EBPF_HOOK_AUTO, &err));
-	ebpf_tables_info(lab.dp, tables);
+	lab.dp->ops->tables(lab.dp, tables);
 	assert_int_equal(tables[5].entries, 2);
 	assert_ok(apply(kept));
 	assert_ok(lab.dp->ops->retain(lab.dp, is_even, NULL, &err));
-	ebpf_tables_info(lab.dp, tables);
+	lab.dp->ops->tables(lab.dp, tables);
 	assert_int_equal(tables[5].entries, 1);
 	assert_int_equal(ebpf_lab_run("test $(bpftool map dump pinned %s/services4 -j | "
 				      "grep -o '\"service_id\"' | wc -l) = 1",
@@ -492,7 +492,7 @@ static void the_sweep_ends_idle_flows(void **state)
 {
 	struct load_balancer *lb = ebpf_lab_balancer(AF_INET, 1, 1);
 	struct slb_backend_state counted;
-	struct ebpf_table_info tables[EBPF_TABLES];
+	struct table_use tables[TABLES_MAX];
 	uint32_t now_s, key = 1;
 	int fd;
 
@@ -513,7 +513,7 @@ static void the_sweep_ends_idle_flows(void **state)
 	assert_int_equal(has_flow(1), 2);
 	for (uint16_t port = 2; port <= 5; port++)
 		assert_int_equal(has_flow(port), 0);
-	ebpf_tables_info(lab.dp, tables);
+	lab.dp->ops->tables(lab.dp, tables);
 	assert_string_equal(tables[0].name, "flows4");
 	assert_int_equal(tables[0].entries, 2);
 	read_array("backend_state", 1, &counted);

@@ -9,6 +9,7 @@
 const struct command commands[] = {
 	{ "server", "start the load balancer and its API", command_server },
 	{ "doctor", "tell what this machine lets slb do, and why not more", command_doctor },
+	{ "purge", "take everything off the node that slb put there", command_purge },
 	{ "version", "print the version", command_version },
 	{ "help", "print this, or the help of a command", command_help },
 };

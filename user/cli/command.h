@@ -33,6 +33,7 @@ int command_usage_error(const char *sentence, const char *help_command);
 int command_server(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_doctor_help(void);
+int command_purge(int argc, char **argv);
 int command_version(int argc, char **argv);
 int command_help(int argc, char **argv);
 

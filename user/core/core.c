@@ -422,3 +422,26 @@ int core_traffic(struct core *core, const struct load_balancer *lb, struct traff
 		memset(ret_per_backend, 0, lb->backend_count * sizeof(*ret_per_backend));
 	return 0;
 }
+
+int core_drops(struct core *core, const struct load_balancer *lb,
+	       struct drop_count ret[static DROP_REASONS_MAX], size_t *ret_count,
+	       struct errbuf *err)
+{
+	struct datapath *dp = core->config.datapath;
+	int error;
+
+	if (dp->ops->drops == NULL)
+		return errbuf_set(err, -ENOTSUP, "the datapath %s counts no drops", dp->ops->name);
+	error = dp->ops->drops(dp, lb, ret, ret_count, err);
+	if (error != -ENOENT)
+		return error;
+	*ret_count = 0; /* wanted, but the datapath could not take it yet */
+	return 0;
+}
+
+size_t core_tables(struct core *core, struct table_use ret[static TABLES_MAX])
+{
+	struct datapath *dp = core->config.datapath;
+
+	return dp->ops->tables != NULL ? dp->ops->tables(dp, ret) : 0;
+}

@@ -138,4 +138,12 @@ size_t core_count(const struct core *core);
 int core_traffic(struct core *core, const struct load_balancer *lb, struct traffic *ret_total,
 		 struct traffic *ret_per_backend, struct errbuf *err);
 
+/* As in datapath_ops, for lb or (NULL) for packets of no load balancer. -ENOTSUP: this datapath
+ * does not count them. */
+int core_drops(struct core *core, const struct load_balancer *lb,
+	       struct drop_count ret[static DROP_REASONS_MAX], size_t *ret_count,
+	       struct errbuf *err);
+/* As in datapath_ops; 0 when this datapath has none. */
+size_t core_tables(struct core *core, struct table_use ret[static TABLES_MAX]);
+
 #endif

@@ -21,6 +21,21 @@ struct traffic {
 	uint64_t packets_out, bytes_out;
 };
 
+/* Packets that were not forwarded, for one reason. */
+struct drop_count {
+	const char *reason; /* as in JSON and metrics; a literal */
+	uint64_t packets;
+};
+#define DROP_REASONS_MAX 32
+
+/* How full a table is. */
+struct table_use {
+	const char *name; /* likewise */
+	uint64_t entries;
+	uint64_t capacity;
+};
+#define TABLES_MAX 16
+
 struct datapath;
 
 struct datapath_ops {
@@ -56,6 +71,16 @@ struct datapath_ops {
 	 * core_reconcile() pass over everything when nothing differs. When it is false or NULL,
 	 * every apply() is repeated. */
 	bool (*is_intact)(struct datapath *dp);
+
+	/* Optional. Packets of lb (NULL: of no load balancer) that were not forwarded since it was
+	 * created, by reason, where there were any: writes up to DROP_REASONS_MAX. -ENOENT as for
+	 * traffic(). */
+	int (*drops)(struct datapath *dp, const struct load_balancer *lb,
+		     struct drop_count ret[static DROP_REASONS_MAX], size_t *ret_count,
+		     struct errbuf *err);
+
+	/* Optional. Writes up to TABLES_MAX; returns how many. */
+	size_t (*tables)(struct datapath *dp, struct table_use ret[static TABLES_MAX]);
 };
 
 /* The first member of every implementation. */

@@ -273,6 +273,44 @@ static int op_retain(struct datapath *dp, bool (*is_desired)(void *arg, const uu
 	return r;
 }
 
+static int op_drops(struct datapath *dp, const struct load_balancer *lb,
+		    struct drop_count ret[static DROP_REASONS_MAX], size_t *ret_count,
+		    struct errbuf *err)
+{
+	return ebpf_services_drops(ebpf_of(dp)->services, lb, ret, ret_count, err);
+}
+
+static size_t op_tables(struct datapath *dp, struct table_use ret[static TABLES_MAX])
+{
+	const struct ebpf *ebpf = ebpf_of(dp);
+	static const struct {
+		const char *name;
+		enum ebpf_map map;
+	} flow_tables[] = {
+		{ "flows4", EBPF_MAP_FLOWS4 },
+		{ "flows6", EBPF_MAP_FLOWS6 },
+		{ "half_open4", EBPF_MAP_HALF_OPEN4 },
+		{ "half_open6", EBPF_MAP_HALF_OPEN6 },
+	};
+	uint32_t service_count, backend_count;
+	size_t n = 0;
+
+	for (; n < sizeof(flow_tables) / sizeof(flow_tables[0]); n++)
+		ret[n] = (struct table_use){
+			.name = flow_tables[n].name,
+			.entries = ebpf_flows_entries(ebpf->flows, flow_tables[n].map),
+			.capacity = ebpf->maps.capacity[flow_tables[n].map],
+		};
+	ebpf_services_counts(ebpf->services, &service_count, &backend_count);
+	ret[n++] = (struct table_use){ "backends", backend_count,
+				       ebpf->maps.capacity[EBPF_MAP_BACKENDS] - 1 };
+	ret[n++] = (struct table_use){ "services", service_count,
+				       ebpf->maps.capacity[EBPF_MAP_SCHEDULER_STATE] - 1 };
+	ret[n++] = (struct table_use){ "slots", ebpf_slots_used(ebpf->slots),
+				       ebpf->maps.capacity[EBPF_MAP_SLOTS] * SLB_SLOTS_PER_LINE };
+	return n;
+}
+
 static bool op_is_intact(struct datapath *dp)
 {
 	return ebpf_services_is_intact(ebpf_of(dp)->services);
@@ -380,7 +418,9 @@ int ebpf_open(const struct ebpf_config *config, struct datapath **ret, struct er
 					   .remove = op_remove,
 					   .retain = op_retain,
 					   .traffic = op_traffic,
-					   .is_intact = op_is_intact };
+					   .is_intact = op_is_intact,
+					   .drops = op_drops,
+					   .tables = op_tables };
 	ebpf->base.ops = &ebpf->ops;
 	ebpf->lock_fd = -1;
 	ebpf->net = config->net;
@@ -499,65 +539,7 @@ size_t ebpf_uplinks_info(const struct datapath *dp, struct ebpf_uplink_info *ret
 	return ebpf_uplinks_list(ebpf_of_const(dp)->uplinks, ret, max);
 }
 
-void ebpf_tables_info(const struct datapath *dp, struct ebpf_table_info ret[static EBPF_TABLES])
-{
-	const struct ebpf *ebpf = ebpf_of_const(dp);
-	static const struct {
-		const char *name;
-		enum ebpf_map map;
-	} flow_tables[] = {
-		{ "flows4", EBPF_MAP_FLOWS4 },
-		{ "flows6", EBPF_MAP_FLOWS6 },
-		{ "half_open4", EBPF_MAP_HALF_OPEN4 },
-		{ "half_open6", EBPF_MAP_HALF_OPEN6 },
-	};
-	uint32_t service_count, backend_count;
-	size_t n = 0;
-
-	for (; n < sizeof(flow_tables) / sizeof(flow_tables[0]); n++)
-		ret[n] = (struct ebpf_table_info){
-			.name = flow_tables[n].name,
-			.entries = ebpf_flows_entries(ebpf->flows, flow_tables[n].map),
-			.capacity = ebpf->maps.capacity[flow_tables[n].map],
-		};
-	ebpf_services_counts(ebpf->services, &service_count, &backend_count);
-	ret[n++] = (struct ebpf_table_info){ "backends", backend_count,
-					     ebpf->maps.capacity[EBPF_MAP_BACKENDS] - 1 };
-	ret[n++] = (struct ebpf_table_info){ "services", service_count,
-					     ebpf->maps.capacity[EBPF_MAP_SCHEDULER_STATE] - 1 };
-	ret[n] = (struct ebpf_table_info){ "slots", ebpf_slots_used(ebpf->slots),
-					   ebpf->maps.capacity[EBPF_MAP_SLOTS] *
-						   SLB_SLOTS_PER_LINE };
-}
-
 const char *ebpf_note(const struct datapath *dp)
 {
 	return ebpf_of_const(dp)->maps.note;
-}
-
-int ebpf_drops(const struct datapath *dp, const struct load_balancer *lb,
-	       uint64_t ret[static SLB_DROP_COUNT], struct errbuf *err)
-{
-	const struct ebpf *ebpf = ebpf_of_const(dp);
-	uint32_t id = lb ? ebpf_services_id(ebpf->services, lb->uuid) : 0;
-	struct slb_drops *cpus;
-
-	if (lb && !id)
-		return errbuf_set(err, -ENOENT, "the datapath does not have this load balancer");
-	cpus = calloc(ebpf->maps.cpus, sizeof(*cpus));
-	if (!cpus)
-		return errbuf_set(err, -ENOMEM, "out of memory");
-	if (bpf_map_lookup_elem(ebpf->maps.fd[EBPF_MAP_DROPS], &id, cpus) < 0) {
-		int r = errbuf_set(err, -errno, "cannot read the map `drops`: %s", strerror(errno));
-
-		free(cpus);
-		return r;
-	}
-	for (unsigned int reason = 0; reason < SLB_DROP_COUNT; reason++) {
-		ret[reason] = 0;
-		for (uint32_t cpu = 0; cpu < ebpf->maps.cpus; cpu++)
-			ret[reason] += cpus[cpu].packets[reason];
-	}
-	free(cpus);
-	return 0;
 }

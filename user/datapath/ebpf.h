@@ -79,21 +79,7 @@ struct ebpf_uplink_info {
 /* Writes up to max entries, adapter first; returns how many uplinks there are. */
 size_t ebpf_uplinks_info(const struct datapath *dp, struct ebpf_uplink_info *ret, size_t max);
 
-struct ebpf_table_info {
-	const char *name; /* as pinned; a literal */
-	uint32_t entries; /* as of the last sweep (flows), now (the others) */
-	uint32_t capacity;
-};
-
-#define EBPF_TABLES 7 /* flows4, flows6, half_open4, half_open6, backends, services, slots */
-
-void ebpf_tables_info(const struct datapath *dp, struct ebpf_table_info ret[static EBPF_TABLES]);
-
 /* A sentence worth a line in the log about how the maps came to be (sizes not as wanted), or "". */
 const char *ebpf_note(const struct datapath *dp);
-
-/* Drops by reason (bpf/slb_abi.h) of a load balancer, or of packets of no service (NULL). */
-int ebpf_drops(const struct datapath *dp, const struct load_balancer *lb,
-	       uint64_t ret[static SLB_DROP_COUNT], struct errbuf *err);
 
 #endif

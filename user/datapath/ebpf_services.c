@@ -217,6 +217,45 @@ const struct addr *services_wanted_sources(const struct ebpf_services *services,
 	return &route->source;
 }
 
+int ebpf_services_drops(const struct ebpf_services *services, const struct load_balancer *lb,
+			struct drop_count ret[static DROP_REASONS_MAX], size_t *ret_count,
+			struct errbuf *err)
+{
+	static const char *const labels[SLB_DROP_COUNT] = {
+#define DROP_LABEL(name, label) [SLB_DROP_##name] = label,
+		SLB_DROP_REASONS(DROP_LABEL)
+#undef DROP_LABEL
+	};
+	const struct ebpf_maps *maps = services->config.maps;
+	uint32_t id = lb ? ebpf_services_id(services, lb->uuid) : 0;
+	struct slb_drops *cpus;
+	size_t count = 0;
+
+	_Static_assert(SLB_DROP_COUNT <= DROP_REASONS_MAX, "room for every reason");
+	if (lb && !id)
+		return errbuf_set(err, -ENOENT, "the datapath does not have this load balancer");
+	cpus = calloc(maps->cpus, sizeof(*cpus));
+	if (!cpus)
+		return errbuf_set(err, -ENOMEM, "out of memory");
+	if (bpf_map_lookup_elem(maps->fd[EBPF_MAP_DROPS], &id, cpus) < 0) {
+		int r = errbuf_set(err, -errno, "cannot read the map `drops`: %s", strerror(errno));
+
+		free(cpus);
+		return r;
+	}
+	for (unsigned int reason = 0; reason < SLB_DROP_COUNT; reason++) {
+		uint64_t packets = 0;
+
+		for (uint32_t cpu = 0; cpu < maps->cpus; cpu++)
+			packets += cpus[cpu].packets[reason];
+		if (packets)
+			ret[count++] = (struct drop_count){ labels[reason], packets };
+	}
+	free(cpus);
+	*ret_count = count;
+	return 0;
+}
+
 bool ebpf_services_is_intact(struct ebpf_services *services)
 {
 	bool intact = !services->is_untrue;

@@ -58,6 +58,11 @@ int ebpf_services_traffic(struct ebpf_services *services, const struct load_bala
 			  struct traffic *ret_total, struct traffic *ret_per_backend,
 			  struct errbuf *err);
 
+/* As in datapath_ops. */
+int ebpf_services_drops(const struct ebpf_services *services, const struct load_balancer *lb,
+			struct drop_count ret[static DROP_REASONS_MAX], size_t *ret_count,
+			struct errbuf *err);
+
 /* False when a change could not be followed, or one of the next few services (all get their turn)
  * is not in its map as written. */
 bool ebpf_services_is_intact(struct ebpf_services *services);
