@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -209,19 +210,26 @@ static int attach_alone(struct ebpf_programs *programs, int ifindex, enum xdp_at
 	return 0;
 }
 
-/* On a device without programs. Linux 5.10 takes our program, but not behind a dispatcher (as
- * extension program; "Caller passes invalid args": it does not know the context argument of our
- * global functions there); finding that out takes a while, so it is done once. */
+/*
+ * On a device without programs: by libxdp, or else without its dispatcher. Finding out takes a
+ * while, so it is done once. As an extension of the dispatcher our program is refused
+ * verifier: by 5.10 ("Caller passes invalid args": of an extension's global functions it does not
+ * know the context argument), and by new kernels ("Extension program changes packet data, while
+ * original does not", with the dispatcher of libxdp 1.3).
+ */
 static int attach_first(struct ebpf_programs *programs, int ifindex, enum xdp_attach_mode mode,
 			struct errbuf *err)
 {
+	struct errbuf refused = { .text = "" };
 	int r;
 
-	if (!programs->no_dispatcher && attach_by_libxdp(programs, ifindex, mode, err) == 0)
+	if (programs->no_dispatcher[0] == '\0' &&
+	    attach_by_libxdp(programs, ifindex, mode, &refused) == 0)
 		return 0;
 	r = attach_alone(programs, ifindex, mode, err);
-	if (r == 0)
-		programs->no_dispatcher = true;
+	if (r == 0 && refused.text[0] != '\0')
+		snprintf(programs->no_dispatcher, sizeof(programs->no_dispatcher), "%s",
+			 refused.text);
 	return r;
 }
 
