@@ -224,7 +224,7 @@ class Lab:
         """Removes the lab and all that lives in it. Harmless when part of it is gone already."""
         self._end_processes()
         if os.path.ismount(self.bpf_path):
-            subprocess.run(["umount", "--lazy", self.bpf_path], check=True)
+            subprocess.run(["umount", "-l", self.bpf_path], check=True)
         for name in self._namespace_names():
             if (NETNS / name).exists():
                 subprocess.run(["ip", "netns", "del", name], check=True)

@@ -30,6 +30,21 @@ def case(function):
     return function
 
 
+def case_of(datapath):
+    """For what only one datapath has."""
+
+    def note(function):
+        function.datapath = datapath
+        return case(function)
+
+    return note
+
+
+def names(datapath):
+    """The cases for a datapath, in their order."""
+    return [name for name, function in CASES.items() if getattr(function, "datapath", datapath) == datapath]
+
+
 def same(seen, wanted):
     assert seen == wanted, f"{seen}, not {wanted}"
 
@@ -327,8 +342,85 @@ def what_others_remove_comes_back(bench):
         bench.lab.run("node", command.split())
     wait_for(lambda: bench.is_answered(balancer), "the datapath to be repaired", REPAIR_TIMEOUT_S)
     bench.get(balancer, 6)
-    again = len(bench.slb.log_lines("by somebody"))
-    assert again == len(SABOTAGE[bench.datapath]), bench.slb.log()
+    said_once = len(SABOTAGE[bench.datapath])
+    wait_for(lambda: len(bench.slb.log_lines("by somebody")) >= said_once, "every repair to be said", REPAIR_TIMEOUT_S)
+    same(len(bench.slb.log_lines("by somebody")), said_once)
+
+
+# --- IPVS ----------------------------------------------------------------------------------------
+
+
+@case_of("ipvs")
+def ipvsadm_shows_it(bench):
+    balancer = bench.balancer(names=("b1",))
+    listing = [" ".join(line.split()) for line in said(bench, "ipvsadm", "-ln").splitlines()]
+    at = listing.index(f"TCP {balancer['eip']}:{HTTP} rr")
+    assert listing[at + 1].startswith(f"-> {bench.address('b1')}:{HTTP} Masq 1"), listing
+
+
+@case_of("ipvs")
+def services_of_others_stay(bench):
+    bench.lab.run("node", ["ipvsadm", "-A", "-t", "10.80.95.86:7000", "-s", "wlc"])
+    try:
+        answer = bench.api.ask("POST", "/loadbalancer", {"name": "", "port": 7000, "eip": "10.80.95.86"})
+        assert answer.status == 409 and "ipvsadm -D" in answer.json["error"]["message"], answer
+        bench.slb.stop()
+        bench.slb.start()
+        bench.balancer()
+        bench.api.clear()
+        assert "TCP  10.80.95.86:7000 wlc" in said(bench, "ipvsadm", "-ln")
+    finally:
+        bench.lab.run("node", ["ipvsadm", "-D", "-t", "10.80.95.86:7000"])
+
+
+def rules(bench):
+    """Without the counters that iptables puts into nftables."""
+    return said(bench, "nft", "list", "table", "ip", "slb") + said(bench, "iptables", "-t", "nat", "-S")
+
+
+def masquerading(bench):
+    return bench.slb.log_lines("Masquerading by (nftables|iptables)")[0].split(" by ")[1].split()[0]
+
+
+@case_of("ipvs")
+def details_come_back(bench):
+    """Each change is undone, said once, and then nothing more is written or said."""
+    balancer = bench.balancer()
+    service, real = f"{balancer['eip']}:{HTTP}", f"{bench.address('b1')}:{HTTP}"
+    flush = {"nftables": "nft flush ruleset", "iptables": "iptables -t nat -F"}[masquerading(bench)]
+    changes = [
+        f"ipvsadm -e -t {service} -r {real} -m -w 9",
+        f"ipvsadm -d -t {service} -r {real}",
+        f"ipvsadm -a -t {service} -r 10.80.96.99:80 -m",
+        f"ipvsadm -E -t {service} -s wlc",
+        flush,
+        "sysctl -qw net.ipv4.vs.conntrack=0",
+    ]
+
+    def look():
+        return said(bench, "ipvsadm", "-Sn") + rules(bench) + bench.slb.sysctl("net.ipv4.vs.conntrack")
+
+    before = look()
+    for count, change in enumerate(changes, 1):
+        bench.lab.run("node", change.split())
+        wait_for(lambda: look() == before, f"`{change}` to be undone", REPAIR_TIMEOUT_S)
+        assert len(bench.slb.log_lines("by somebody")) == count, bench.slb.log()
+    same(bench.peer(balancer), NODE_BEFORE_BACKENDS["ipv4"])
+
+
+@case_of("ipvs")
+def iptables_where_there_is_no_nftables(bench):
+    """nft is hidden from slb by an entry of its PATH that fails."""
+    bench.slb.stop()
+    with bench.slb.without_program("nft"):
+        bench.slb.start()
+        assert masquerading(bench) == "iptables", bench.slb.log()
+        for family in ("ipv4", "ipv6"):
+            same(bench.peer(bench.balancer(family=family)), NODE_BEFORE_BACKENDS[family])
+        details_come_back(bench)
+        bench.slb.stop()
+    left = leftovers(bench)
+    assert left == "", left
 
 
 def facts(bench):

@@ -64,6 +64,7 @@ class Slb:
         self.flags = list(flags)
         self.process = None
         self.starts = 0
+        self.path_first = ""  # before PATH: "FOLDER:"
         self.expected_errors = []  # patterns of ERRO lines that a test provokes
         self.address = lab.topology.member(member).ports[0].addresses[0].partition("/")[0]
         self.state_dir = self.folder / "state"
@@ -87,9 +88,24 @@ class Slb:
         wait_for(self.is_up, f"the API of slb to answer; {self.log_path}", START_TIMEOUT_S)
         return self
 
+    @contextlib.contextmanager
+    def without_program(self, name):
+        """While in it, an slb that is started finds no program of this name that works."""
+        hiding = self.folder / "hiding"
+        hiding.mkdir(exist_ok=True)
+        (hiding / name).write_text(f"#!/bin/sh\necho {name} is hidden >&2\nexit 1\n")
+        (hiding / name).chmod(0o755)
+        self.path_first = f"{hiding}:"
+        try:
+            yield
+        finally:
+            self.path_first = ""
+
     def _environment(self):
+        environment = self.lab.environment(self.member)
         return {
-            **self.lab.environment(self.member),
+            **environment,
+            "PATH": self.path_first + environment["PATH"],
             "ASAN_OPTIONS": "exitcode=99",
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }

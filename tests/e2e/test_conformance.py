@@ -14,7 +14,7 @@ TIMEOUT_S = 240
 
 
 def names():
-    done = subprocess.run([RUN, "--list"], check=True, capture_output=True, text=True)
+    done = subprocess.run([RUN, "--list", "--datapath", "xdp"], check=True, capture_output=True, text=True)
     return done.stdout.split()
 
 

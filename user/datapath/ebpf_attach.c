@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -195,6 +196,43 @@ static int attach_by_libxdp(struct ebpf_programs *programs, int ifindex, enum xd
 	return 0;
 }
 
+static int attach_alone(struct ebpf_programs *programs, int ifindex, enum xdp_attach_mode mode,
+			struct errbuf *err)
+{
+	int r;
+
+	bpf_messages_clear();
+	r = bpf_xdp_attach(ifindex, bpf_program__fd(programs->xdp->progs.slb_xdp),
+			   mode_flag(mode) | XDP_FLAGS_UPDATE_IF_NOEXIST, NULL);
+	if (r < 0)
+		return errbuf_set(err, r, "the device does not take the XDP program: %s",
+				  bpf_messages_or(r));
+	return 0;
+}
+
+/*
+ * On a device without programs: by libxdp, or else without its dispatcher. Finding out takes a
+ * while, so it is done once. As an extension of the dispatcher our program is refused
+ * verifier: by 5.10 ("Caller passes invalid args": of an extension's global functions it does not
+ * know the context argument), and by new kernels ("Extension program changes packet data, while
+ * original does not", with the dispatcher of libxdp 1.3).
+ */
+static int attach_first(struct ebpf_programs *programs, int ifindex, enum xdp_attach_mode mode,
+			struct errbuf *err)
+{
+	struct errbuf refused = { .text = "" };
+	int r;
+
+	if (programs->no_dispatcher[0] == '\0' &&
+	    attach_by_libxdp(programs, ifindex, mode, &refused) == 0)
+		return 0;
+	r = attach_alone(programs, ifindex, mode, err);
+	if (r == 0 && refused.text[0] != '\0')
+		snprintf(programs->no_dispatcher, sizeof(programs->no_dispatcher), "%s",
+			 refused.text);
+	return r;
+}
+
 /* Removes those of our programs that were behind the dispatcher when it was looked at. */
 static void detach_from_dispatcher(struct xdp_multiprog *on_device, int ifindex, uint32_t config_id)
 {
@@ -231,7 +269,7 @@ int ebpf_xdp_attach(struct ebpf_programs *programs, int ifindex, enum ebpf_xdp_m
 
 	bpf_messages_clear();
 	if (!on_device) {
-		r = attach_by_libxdp(programs, ifindex, mode, err);
+		r = attach_first(programs, ifindex, mode, err);
 	} else if (!xdp_multiprog__is_legacy(on_device)) {
 		r = attach_beside(programs, on_device, ifindex, mode, err);
 	} else {

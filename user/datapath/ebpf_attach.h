@@ -26,7 +26,9 @@ struct ebpf_programs {
 	const struct ebpf_maps *maps; /* borrowed */
 	uint64_t second_multiplier;   /* of bpf/clock.h */
 	struct slb_tc_bpf *tc;        /* loaded once for all devices, at first use */
-	struct slb_xdp_bpf *xdp;      /* for the clock, and for exchange without a dispatcher */
+	struct slb_xdp_bpf *xdp;      /* for the clock, and to be without a dispatcher */
+	char no_dispatcher[256]; /* why libxdp failed where the program alone was taken; "" = it did
+				    not */
 };
 
 /* Loads the XDP object. Errors are those of the verifier or of a kernel without eBPF. */

@@ -132,6 +132,7 @@ static void attach(struct ebpf_uplinks *uplinks, struct uplink *uplink, const st
 static void report_outcome(const struct ebpf_uplinks *uplinks, const struct uplink *uplink)
 {
 	const struct ebpf_uplink_info *info = &uplink->info;
+	const char *alone = uplinks->programs->no_dispatcher;
 
 	if (!is_served(uplinks, uplink))
 		report(uplinks, true, "uplink %s forwards nothing: XDP: %s; tc: %s", info->name,
@@ -144,10 +145,12 @@ static void report_outcome(const struct ebpf_uplinks *uplinks, const struct upli
 		report(uplinks, true, "uplink %s has XDP but not tc beside it: %s", info->name,
 		       info->tc_refused);
 	else
-		report(uplinks, false, "uplink %s: %s", info->name,
+		report(uplinks, false, "uplink %s: %s%s%s", info->name,
 		       info->xdp_generic ? "generic XDP and tc"
 		       : info->xdp       ? "native XDP and tc"
-					 : "tc");
+					 : "tc",
+		       info->xdp && alone[0] ? ", without room for other XDP programs: " : "",
+		       info->xdp ? alone : "");
 }
 
 static void detach(struct ebpf_uplinks *uplinks, struct uplink *uplink)

@@ -136,6 +136,7 @@ static void applied_put(struct ipvs *ipvs, const struct load_balancer *lb)
 		load_balancer_free(applied->lb);
 		applied->lb = copy;
 	}
+	applied->complained = false;
 }
 
 static void applied_remove(struct ipvs *ipvs, const uuid_t uuid)

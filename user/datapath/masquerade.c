@@ -294,15 +294,12 @@ static int make(struct masquerade *masquerade, struct errbuf *err)
 
 	if (nft == 0)
 		return 0;
-	if (nft == -ENOENT)
-		snprintf(nft_words, sizeof(nft_words), "nft is not installed");
 	iptables = iptables_open_family("iptables", iptables_words);
 	if (iptables < 0)
 		return errbuf_set(err, -ENOTSUP,
-				  "cannot masquerade: install nftables or iptables (nft: %s; "
-				  "iptables: %s)",
-				  nft_words,
-				  iptables == -ENOENT ? "not installed" : iptables_words);
+				  "cannot masquerade: install nftables or iptables (%s; "
+				  "%s)",
+				  nft_words, iptables_words);
 	masquerade->has_ip6 = iptables_open_family("ip6tables", ignored) == 0;
 	memcpy(masquerade->nft_refused, nft_words, sizeof(nft_words));
 	return 0;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -55,6 +56,9 @@ int spawn_run(char *const argv[], const char *input, char words[static SPAWN_WOR
 		posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
 		r = -posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
 		posix_spawn_file_actions_destroy(&actions);
+		if (r < 0)
+			snprintf(words, SPAWN_WORDS_SIZE, "%s cannot be started: %s", argv[0],
+				 strerror(-r));
 	}
 	if (r == 0) {
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
