@@ -101,13 +101,11 @@ static int add_peers(struct layer3 *layer3, struct errbuf *err)
 		.store = layer3->config.store,
 		.datapath = layer3->config.datapath,
 	};
-	char text[ADDR_TEXT_SIZE];
 	int r = bgp_peer_book_open(&book, &layer3->book, err);
 
 	for (size_t i = 0; r == 0 && i < options->bgp_peer_count; i++) {
 		const struct bgp_peer_config *peer = &options->bgp_peers[i];
 
-		log_info("Add a peer configuration for:%s", addr_format(&peer->address, text));
 		r = bgp_peer_book_add(layer3->book, BGP_PEER_OF_FLAG, peer, err);
 	}
 	if (r == 0)
