@@ -246,3 +246,156 @@ int decode_backend(const char *body, size_t length, enum decode_purpose purpose,
 		*ret = request;
 	return rc;
 }
+
+/* ---- BGP peer ----------------------------------------------------------------------------------
+ */
+
+enum bgp_peer_member {
+	PEER_ADDRESS = 1 << 0,
+	PEER_AS = 1 << 1,
+	PEER_OTHER = 1 << 2, /* has a default */
+};
+
+static int read_peer_address(const struct member *member, const json_t *value, void *request,
+			     struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	return member_address(member, value, &peer->address, err);
+}
+
+static int read_as(const struct member *member, const json_t *value, void *request,
+		   struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	return member_integer(member, value, 1, UINT32_MAX, &peer->as, err);
+}
+
+static int read_peer_port(const struct member *member, const json_t *value, void *request,
+			  struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	return read_port(member, value, &peer->port, err);
+}
+
+static int read_source(const struct member *member, const json_t *value, void *request,
+		       struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	if (json_is_empty_string(value))
+		return 1;
+	return member_address(member, value, &peer->source, err);
+}
+
+static int read_hops(const struct member *member, const json_t *value, uint8_t *ret,
+		     struct errbuf *err)
+{
+	uint32_t hops;
+	int rc = member_integer(member, value, 0, BGP_HOPS_MAX, &hops, err);
+
+	if (rc == 0)
+		*ret = (uint8_t)hops;
+	return rc;
+}
+
+static int read_multihop(const struct member *member, const json_t *value, void *request,
+			 struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	return read_hops(member, value, &peer->multihop, err);
+}
+
+static int read_ttl_security(const struct member *member, const json_t *value, void *request,
+			     struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	return read_hops(member, value, &peer->ttl_security, err);
+}
+
+static int read_seconds(const struct member *member, const json_t *value, uint32_t min,
+			uint16_t *ret, struct errbuf *err)
+{
+	uint32_t seconds;
+	int rc = member_integer(member, value, min, UINT16_MAX, &seconds, err);
+
+	if (rc == 0)
+		*ret = (uint16_t)seconds;
+	return rc;
+}
+
+static int read_hold(const struct member *member, const json_t *value, void *request,
+		     struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	return read_seconds(member, value, 0, &peer->hold_s, err);
+}
+
+static int read_connect_retry(const struct member *member, const json_t *value, void *request,
+			      struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	return read_seconds(member, value, 1, &peer->connect_retry_s, err);
+}
+
+static int read_passive(const struct member *member, const json_t *value, void *request,
+			struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+
+	return member_boolean(member, value, &peer->passive, err);
+}
+
+static int read_password(const struct member *member, const json_t *value, void *request,
+			 struct errbuf *err)
+{
+	struct bgp_peer_config *peer = request;
+	const char *text;
+	int rc = member_string(member, value, &text, err);
+
+	if (rc < 0)
+		return rc;
+	if (strlen(text) > BGP_PASSWORD_MAX)
+		return errbuf_set_field(err, -EINVAL, member->name,
+					"%s has more than %d bytes, which TCP-MD5 cannot take",
+					member->name, BGP_PASSWORD_MAX);
+	memcpy(peer->password, text, strlen(text) + 1);
+	return 0;
+}
+
+static const struct member bgp_peer_members[] = {
+	{ "address", PEER_ADDRESS, true, read_peer_address },
+	{ "as", PEER_AS, true, read_as },
+	{ "port", PEER_OTHER, false, read_peer_port },
+	{ "source", PEER_OTHER, false, read_source },
+	{ "multihop", PEER_OTHER, false, read_multihop },
+	{ "ttl_security", PEER_OTHER, false, read_ttl_security },
+	{ "hold_s", PEER_OTHER, false, read_hold },
+	{ "connect_retry_s", PEER_OTHER, false, read_connect_retry },
+	{ "passive", PEER_OTHER, false, read_passive },
+	{ "password", PEER_OTHER, false, read_password },
+	{ NULL, 0, false, NULL },
+};
+
+int decode_bgp_peer(const char *body, size_t length, struct bgp_peer_config *ret,
+		    struct json_object_error *error)
+{
+	struct bgp_peer_config peer = {
+		.port = BGP_PEER_PORT_DEFAULT,
+		.hold_s = BGP_HOLD_DEFAULT_S,
+		.connect_retry_s = BGP_CONNECT_RETRY_DEFAULT_S,
+	};
+	unsigned int given;
+	int rc = json_object_read(body, length, bgp_peer_members, true, &peer, &given, error);
+
+	if (rc == 0)
+		*ret = peer;
+	explicit_bzero(&peer.password, sizeof(peer.password));
+	return rc;
+}

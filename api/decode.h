@@ -14,6 +14,7 @@
 #define SLB_API_DECODE_H
 
 #include "api/json_object.h"
+#include "core/bgp_peers.h"
 #include "core/core.h"
 
 enum decode_purpose {
@@ -26,5 +27,9 @@ int decode_load_balancer(const char *body, size_t length, enum decode_purpose pu
 
 int decode_backend(const char *body, size_t length, enum decode_purpose purpose,
 		   struct backend_request *ret, struct json_object_error *error);
+
+/* What is not given has its default. */
+int decode_bgp_peer(const char *body, size_t length, struct bgp_peer_config *ret,
+		    struct json_object_error *error);
 
 #endif

@@ -192,22 +192,37 @@ void encode_capabilities(struct text *text, const struct capabilities *capabilit
 	text_print(text, "]}");
 }
 
-void encode_bgp_peers(struct text *text, const struct bgp_peer_status *peers, size_t count)
+void encode_bgp_peer(struct text *text, const struct bgp_peer_view *peer)
 {
-	char address[ADDR_TEXT_SIZE];
+	const struct bgp_peer_config *config = &peer->config;
+	char address[ADDR_TEXT_SIZE], source[ADDR_TEXT_SIZE] = "";
 
+	if (config->source.family != AF_UNSPEC)
+		addr_format(&config->source, source);
+	text_print(text,
+		   "{\"address\":\"%s\",\"port\":%u,\"as\":%" PRIu32
+		   ",\"source\":\"%s\",\"multihop\":%u,\"ttl_security\":%u,\"hold_s\":%u,"
+		   "\"connect_retry_s\":%u,\"passive\":%s,\"has_password\":%s",
+		   addr_format(&config->address, address), config->port, config->as, source,
+		   config->multihop, config->ttl_security, config->hold_s, config->connect_retry_s,
+		   config->passive ? "true" : "false", peer->has_password ? "true" : "false");
+	add_string_member(text, "origin", peer->origin);
+	add_string_member(text, "state", peer->state);
+	text_print(text, ",\"uptime_s\":%" PRIu64, peer->uptime_s);
+	add_string_member(text, "last_error", peer->last_error);
+	add_string_member(text, "note", peer->note);
+	text_print(text, ",\"announced\":%zu", peer->announced);
+	add_string_list(text, "capabilities", peer->capabilities, peer->capability_count);
+	text_add(text, "}", 1);
+}
+
+void encode_bgp_peers(struct text *text, const struct bgp_peer_view *peers, size_t count)
+{
 	text_add(text, "[", 1);
 	for (size_t i = 0; i < count; i++) {
-		text_print(text, "%s{\"address\":\"%s\",\"port\":%u,\"as\":%" PRIu32,
-			   i > 0 ? "," : "", addr_format(&peers[i].address, address), peers[i].port,
-			   peers[i].as);
-		add_string_member(text, "state", peers[i].state);
-		text_print(text, ",\"uptime_s\":%" PRIu64, peers[i].uptime_s);
-		add_string_member(text, "last_error", peers[i].last_error);
-		text_print(text, ",\"announced\":%zu", peers[i].announced);
-		add_string_list(text, "capabilities", peers[i].capabilities,
-				peers[i].capability_count);
-		text_add(text, "}", 1);
+		if (i > 0)
+			text_add(text, ",", 1);
+		encode_bgp_peer(text, &peers[i]);
 	}
 	text_add(text, "]", 1);
 }

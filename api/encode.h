@@ -7,7 +7,7 @@
 #define SLB_API_ENCODE_H
 
 #include "api/text.h"
-#include "core/bgp_status.h"
+#include "core/bgp_peers.h"
 #include "core/capabilities.h"
 #include "core/core.h"
 
@@ -22,6 +22,7 @@ void encode_backend(struct text *text, struct core *core, const struct load_bala
 		    const struct backend *backend);
 
 void encode_capabilities(struct text *text, const struct capabilities *capabilities);
-void encode_bgp_peers(struct text *text, const struct bgp_peer_status *peers, size_t count);
+void encode_bgp_peer(struct text *text, const struct bgp_peer_view *peer);
+void encode_bgp_peers(struct text *text, const struct bgp_peer_view *peers, size_t count);
 
 #endif

@@ -47,6 +47,7 @@ struct load_balancer_sample {
 /* Where the answer has got to: a metric of load balancers or of backends, and a place in it. */
 struct scrape {
 	struct core *core;
+	const struct api_providers *providers;
 	struct text load_balancers; /* bytes of struct load_balancer_sample */
 	struct text backends;       /* bytes of struct backend_sample */
 	uint64_t after;             /* created_order of the last one sampled */
@@ -82,6 +83,43 @@ static void add_build_info(struct text *text, struct core *core)
 		   "# TYPE slb_load_balancers gauge\n"
 		   "slb_load_balancers %zu\n",
 		   core_count(core));
+}
+
+static void add_bgp_gauge(struct text *text, const char *name, const char *help)
+{
+	text_print(text, "# HELP slb_bgp_peer_%s %s\n# TYPE slb_bgp_peer_%s gauge\n", name, help,
+		   name);
+}
+
+static void add_bgp_sample(struct text *text, const char *name, const struct bgp_peer_view *peer,
+			   uint64_t value)
+{
+	char address[ADDR_TEXT_SIZE];
+
+	text_print(text, "slb_bgp_peer_%s{address=\"%s\",as=\"%" PRIu32 "\"} %" PRIu64 "\n", name,
+		   addr_format(&peer->config.address, address), peer->config.as, value);
+}
+
+static void add_bgp_peers(struct text *text, const struct bgp_peer_view *peers, size_t count)
+{
+	char address[ADDR_TEXT_SIZE];
+
+	add_bgp_gauge(text, "state", "Constant 1, with the state of the session.");
+	for (size_t i = 0; i < count; i++)
+		text_print(text,
+			   "slb_bgp_peer_state{address=\"%s\",as=\"%" PRIu32 "\",state=\"%s\"} 1\n",
+			   addr_format(&peers[i].config.address, address), peers[i].config.as,
+			   peers[i].state);
+	add_bgp_gauge(text, "established", "1 while the session is up.");
+	for (size_t i = 0; i < count; i++)
+		add_bgp_sample(text, "established", &peers[i],
+			       strcmp(peers[i].state, "Established") == 0);
+	add_bgp_gauge(text, "uptime_seconds", "How long the session has been up.");
+	for (size_t i = 0; i < count; i++)
+		add_bgp_sample(text, "uptime_seconds", &peers[i], peers[i].uptime_s);
+	add_bgp_gauge(text, "announced_routes", "Routes the peer has been told.");
+	for (size_t i = 0; i < count; i++)
+		add_bgp_sample(text, "announced_routes", &peers[i], peers[i].announced);
 }
 
 static void add_load_balancer(struct text *text, const struct load_balancer *lb,
@@ -238,6 +276,13 @@ static bool scrape_fill(void *stream, struct text *text)
 	if (scrape->metric == 0 && scrape->after == 0) {
 		add_build_info(text, scrape->core);
 		add_tables(text, scrape->core);
+		if (scrape->providers->bgp_peers != NULL) {
+			size_t count;
+			const struct bgp_peer_view *peers =
+				scrape->providers->bgp_peers(scrape->providers->arg, &count);
+
+			add_bgp_peers(text, peers, count);
+		}
 		add_head(text, "load_balancer", &metrics[0]);
 	}
 	if (scrape->metric == DROPS)
@@ -281,5 +326,6 @@ void handle_metrics(struct request *request)
 		return;
 	}
 	scrape->core = request_core(request);
+	scrape->providers = &request_config(request)->providers;
 	request_answer_stream(request, &scrape_ops, scrape);
 }

@@ -31,19 +31,6 @@ void handle_status(struct request *request)
 	answer(request, &body);
 }
 
-void handle_bgp_peers(struct request *request)
-{
-	const struct api_providers *providers = &request_config(request)->providers;
-	const struct bgp_peer_status *peers = NULL;
-	struct text body = { 0 };
-	size_t count = 0;
-
-	if (providers->bgp_peers != NULL)
-		peers = providers->bgp_peers(providers->arg, &count);
-	encode_bgp_peers(&body, peers, count);
-	answer(request, &body);
-}
-
 void handle_healthz(struct request *request)
 {
 	struct text body = { 0 };

@@ -24,9 +24,14 @@ route_handler handle_backend_delete;
 /* handle_node.c */
 route_handler handle_capabilities;
 route_handler handle_status;
-route_handler handle_bgp_peers;
 route_handler handle_healthz;
 route_handler handle_version;
+
+/* handle_bgp.c */
+route_handler handle_bgp_peer_list;
+route_handler handle_bgp_peer_create;
+route_handler handle_bgp_peer_get;
+route_handler handle_bgp_peer_delete;
 
 /* handle_metrics.c */
 route_handler handle_metrics;

@@ -22,7 +22,10 @@ const struct route api_routes[] = {
 	{ "DELETE", "/loadbalancer/{uuid}/backend/{backenduuid}", handle_backend_delete },
 	{ "GET", "/capabilities", handle_capabilities },
 	{ "GET", "/status", handle_status },
-	{ "GET", "/bgp/peers", handle_bgp_peers },
+	{ "GET", "/bgp/peers", handle_bgp_peer_list },
+	{ "POST", "/bgp/peers", handle_bgp_peer_create },
+	{ "GET", "/bgp/peers/{address}", handle_bgp_peer_get },
+	{ "DELETE", "/bgp/peers/{address}", handle_bgp_peer_delete },
 	{ "GET", "/healthz", handle_healthz },
 	{ "GET", "/version", handle_version },
 	{ "GET", "/metrics", handle_metrics },
@@ -30,7 +33,7 @@ const struct route api_routes[] = {
 };
 
 #define PATH_MAX_BYTES 1024
-/* Longer than any segment a route has, a UUID being the longest. */
+/* Longer than any segment a route has, an IPv6 address being the longest. */
 #define SEGMENT_SIZE 64
 
 static int hex_value(char c)
@@ -72,9 +75,9 @@ static bool next_segment(const char **path, char segment[static SEGMENT_SIZE])
 	return true;
 }
 
-enum path_match { PATH_OTHER, PATH_SAME, PATH_BAD_UUID };
+enum path_match { PATH_OTHER, PATH_SAME, PATH_BAD_UUID, PATH_BAD_ADDRESS };
 
-/* Compares a path with that of a route, reading UUIDs on the way. */
+/* Compares a path with that of a route, reading UUIDs and addresses on the way. */
 static enum path_match match_path(const char *path, const char *pattern, struct route_match *match)
 {
 	enum path_match result = PATH_SAME;
@@ -91,6 +94,9 @@ static enum path_match match_path(const char *path, const char *pattern, struct 
 		} else if (strcmp(want, "{backenduuid}") == 0) {
 			if (uuid_parse(have, match->backend) < 0)
 				result = PATH_BAD_UUID;
+		} else if (strcmp(want, "{address}") == 0) {
+			if (addr_parse(have, &match->address) < 0)
+				result = PATH_BAD_ADDRESS;
 		} else if (strcmp(have, want) != 0) {
 			return PATH_OTHER;
 		}
@@ -121,7 +127,8 @@ static void allow_add(char allow[static ROUTE_ALLOW_SIZE], const char *method)
 int route_find(const char *method, const char *path, struct route_match *ret, struct errbuf *err)
 {
 	struct route_match match = { 0 };
-	bool found = false, bad_uuid = false, is_head = strcmp(method, "HEAD") == 0;
+	enum path_match found = PATH_OTHER;
+	bool is_head = strcmp(method, "HEAD") == 0;
 
 	if (strlen(path) > PATH_MAX_BYTES)
 		return errbuf_set(err, -API_EURILENGTH, "the path is longer than %d bytes",
@@ -136,22 +143,26 @@ int route_find(const char *method, const char *path, struct route_match *ret, st
 
 		if (result == PATH_OTHER)
 			continue;
-		found = true;
-		bad_uuid = result == PATH_BAD_UUID;
+		found = result;
 		allow_add(match.allow, route->method);
 		if (strcmp(route->method, "GET") == 0)
 			allow_add(match.allow, "HEAD");
 		if (strcmp(route->method, is_head ? "GET" : method) == 0)
 			match.handler = route->handler;
 	}
-	if (!found)
+	if (found == PATH_OTHER)
 		return errbuf_set(err, -ENOENT, "there is no route %.200s", path);
 	allow_add(match.allow, "OPTIONS");
 	*ret = match;
 	if (match.handler == NULL && strcmp(method, "OPTIONS") != 0)
 		return errbuf_set(err, -API_EMETHOD, "%.16s is not possible here; allowed: %s",
 				  method, match.allow);
-	if (match.handler != NULL && bad_uuid)
+	if (match.handler != NULL && found == PATH_BAD_ADDRESS)
+		return errbuf_set(err, -ENOENT,
+				  "%.200s contains what is not an IP address; write it like "
+				  "192.0.2.7 or 2001:db8::7",
+				  path);
+	if (match.handler != NULL && found == PATH_BAD_UUID)
 		return errbuf_set(err, -ENOENT,
 				  "%.200s contains what is not a UUID; write it like "
 				  "1b4e28ba-2fa1-4d1e-a24b-5a1c0f9c1f5e",

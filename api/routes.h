@@ -12,6 +12,7 @@
 
 #include <uuid/uuid.h>
 
+#include "lib/addr.h"
 #include "lib/errbuf.h"
 
 struct request;
@@ -21,7 +22,7 @@ typedef void route_handler(struct request *request);
 
 struct route {
 	const char *method;
-	const char *path; /* {uuid} and {backenduuid} stand for a UUID */
+	const char *path; /* {uuid} and {backenduuid} stand for a UUID, {address} for an address */
 	route_handler *handler;
 };
 
@@ -34,6 +35,7 @@ struct route_match {
 	route_handler *handler;
 	uuid_t uuid;                  /* {uuid} */
 	uuid_t backend;               /* {backenduuid} */
+	struct addr address;          /* {address} */
 	char allow[ROUTE_ALLOW_SIZE]; /* the path's methods, as the Allow header has them */
 };
 

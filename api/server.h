@@ -8,7 +8,7 @@
 
 #include <uv.h>
 
-#include "core/bgp_status.h"
+#include "core/bgp_peers.h"
 #include "core/capabilities.h"
 #include "core/core.h"
 #include "lib/errbuf.h"
@@ -21,7 +21,12 @@ struct api_server;
  * returned is borrowed until the loop goes on. */
 struct api_providers {
 	const struct capabilities *(*capabilities)(void *arg);
-	const struct bgp_peer_status *(*bgp_peers)(void *arg, size_t *ret_count);
+	const struct bgp_peer_view *(*bgp_peers)(void *arg, size_t *ret_count);
+	/* Both or none. Answered by `done` when durable, maybe before the call returns. */
+	void (*bgp_peer_create)(void *arg, const struct bgp_peer_config *config,
+				bgp_peer_done_cb *done, void *done_arg);
+	void (*bgp_peer_remove)(void *arg, const struct addr *address, bgp_peer_done_cb *done,
+				void *done_arg);
 	void *arg;
 };
 

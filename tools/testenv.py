@@ -164,6 +164,51 @@ TOPOLOGIES = {
             pool="10.80.95.85-10.80.95.90",
             backends=_BACKEND_ADDRESSES,
         ),
+        Topology(
+            "bgp",
+            "client - router - two nodes, node and node2; backends behind them. VIPs are in no "
+            "network of the lab: the router has to be told",
+            (
+                Member(
+                    "client",
+                    (Port("eth0", "far", 10, ("10.80.90.10/24", "fd00:80:90::10/64")),),
+                    routes=("default via 10.80.90.1", "default via fd00:80:90::1"),
+                ),
+                Member(
+                    "router",
+                    (
+                        Port("eth0", "far", 1, ("10.80.90.1/24", "fd00:80:90::1/64")),
+                        Port("eth1", "front", 1, ("10.80.95.1/24", "fd00:80:95::1/64")),
+                    ),
+                    forwards=True,
+                ),
+            )
+            + tuple(
+                Member(
+                    name,
+                    (
+                        Port(
+                            "eth0",
+                            "front",
+                            number,
+                            (f"10.80.95.{number}/24", f"fd00:80:95::{number}/64"),
+                        ),
+                        Port(
+                            "eth1",
+                            "back",
+                            number,
+                            (f"10.80.96.{number}/24", f"fd00:80:96::{number}/64"),
+                        ),
+                    ),
+                    routes=("default via 10.80.95.1", "default via fd00:80:95::1"),
+                    is_node=True,
+                )
+                for number, name in ((2, "node"), (3, "node2"))
+            )
+            + _backends("back", "10.80.96", "fd00:80:96"),
+            pool="203.0.113.0/28,2001:db8:5::/124",
+            backends=_BACKEND_ADDRESSES,
+        ),
     )
 }
 

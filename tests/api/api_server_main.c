@@ -3,6 +3,7 @@
  * The API before a double of core, as a program that tests drive from outside. Says on standard
  * output where it listens; ends in order on SIGTERM.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,21 +30,62 @@ static const struct capabilities *give_capabilities(void *arg)
 	return &all;
 }
 
-static const struct bgp_peer_status *give_peers(void *arg, size_t *ret_count)
+static struct bgp_peer_view peers[2];
+static bool added;
+
+static const struct bgp_peer_view *give_peers(void *arg, size_t *ret_count)
 {
 	static const char *const capabilities[] = { "IPv4 unicast", "four-byte AS" };
-	static struct bgp_peer_status peer = { .port = 179,
-					       .as = 4200000000,
-					       .state = "Established",
-					       .uptime_s = 7,
-					       .announced = 3,
-					       .capabilities = capabilities,
-					       .capability_count = 2 };
+	static struct bgp_peer_view peer = {
+		.config = { .port = 179, .as = 4200000000, .hold_s = 90, .connect_retry_s = 5 },
+		.origin = "flag",
+		.state = "Established",
+		.uptime_s = 7,
+		.announced = 3,
+		.capabilities = capabilities,
+		.capability_count = 2
+	};
 
 	(void)arg;
-	addr_parse("192.0.2.1", &peer.address);
-	*ret_count = 1;
-	return &peer;
+	addr_parse("192.0.2.1", &peer.config.address);
+	peers[0] = peer;
+	*ret_count = 1 + added;
+	return peers;
+}
+
+/* One more peer than the one that is always there. */
+static void create_peer(void *arg, const struct bgp_peer_config *config, bgp_peer_done_cb *done,
+			void *done_arg)
+{
+	struct errbuf err;
+
+	(void)arg;
+	if (added) {
+		errbuf_set_field(&err, -EEXIST, "address", "it is a BGP peer already");
+		done(done_arg, -EEXIST, &err);
+		return;
+	}
+	peers[1] = (struct bgp_peer_view){ .config = *config,
+					   .has_password = config->password[0] != '\0',
+					   .origin = "api",
+					   .state = "Idle" };
+	added = true;
+	done(done_arg, 0, NULL);
+}
+
+static void remove_peer(void *arg, const struct addr *address, bgp_peer_done_cb *done,
+			void *done_arg)
+{
+	struct errbuf err;
+
+	(void)arg;
+	if (added && addr_equal(&peers[1].config.address, address)) {
+		added = false;
+		done(done_arg, 0, NULL);
+		return;
+	}
+	errbuf_set(&err, -ENOENT, "it is not a BGP peer");
+	done(done_arg, -ENOENT, &err);
 }
 
 static void print_routes(void)
@@ -100,7 +142,8 @@ static void parse(struct settings *settings, int argc, char **argv)
 			break;
 		case 'P':
 			config->providers =
-				(struct api_providers){ give_capabilities, give_peers, NULL };
+				(struct api_providers){ give_capabilities, give_peers, create_peer,
+							remove_peer, NULL };
 			break;
 		default:
 			exit(2);

@@ -6,6 +6,7 @@ import pytest
 
 GOOD = {"name": "x", "port": 6443}
 GOOD_BACKEND = {"ip": "10.80.96.25", "port": 6443}
+GOOD_PEER = {"address": "2001:db8::1", "as": 4200000001}
 BIG = 10**30
 
 
@@ -136,6 +137,37 @@ BACKEND_MEMBERS = {
     "uuid": ({**GOOD_BACKEND, "uuid": "x"}, "uuid"),
     "unknown member": ({**GOOD_BACKEND, "name": "x"}, "name"),
 }
+
+
+PEER_MEMBERS = {
+    "nothing": ({}, "address"),
+    "address missing": ({"as": 65001}, "address"),
+    "as missing": ({"address": "192.0.2.9"}, "as"),
+    "address empty": ({**GOOD_PEER, "address": ""}, "address"),
+    "address no address": ({**GOOD_PEER, "address": "192.0.2.256"}, "address"),
+    "as 0": ({**GOOD_PEER, "as": 0}, "as"),
+    "as 2^32": ({**GOOD_PEER, "as": 2**32}, "as"),
+    "as text": ({**GOOD_PEER, "as": "65001"}, "as"),
+    "port 0": ({**GOOD_PEER, "port": 0}, "port"),
+    "source no address": ({**GOOD_PEER, "source": "eth0"}, "source"),
+    "multihop negative": ({**GOOD_PEER, "multihop": -1}, "multihop"),
+    "multihop 256": ({**GOOD_PEER, "multihop": 256}, "multihop"),
+    "ttl_security true": ({**GOOD_PEER, "ttl_security": True}, "ttl_security"),
+    "hold_s 65536": ({**GOOD_PEER, "hold_s": 65536}, "hold_s"),
+    "connect_retry_s 0": ({**GOOD_PEER, "connect_retry_s": 0}, "connect_retry_s"),
+    "passive 1": ({**GOOD_PEER, "passive": 1}, "passive"),
+    "password long": ({**GOOD_PEER, "password": "x" * 81}, "password"),
+    "password a number": ({**GOOD_PEER, "password": 7}, "password"),
+    "state": ({**GOOD_PEER, "state": "Idle"}, "state"),
+    "unknown member": ({**GOOD_PEER, "name": "x"}, "name"),
+}
+
+
+@pytest.mark.parametrize(("body", "field"), PEER_MEMBERS.values(), ids=PEER_MEMBERS)
+def test_bgp_peer_members(shared, body, field):
+    answer = shared.ask("POST", "/bgp/peers", body)
+    assert (answer.status, answer.error["code"], answer.error["field"]) == (422, "invalid", field)
+    assert [peer["address"] for peer in shared.ask("GET", "/bgp/peers").json] == ["192.0.2.1"]
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from harness import BUILD, NOBODY, TOP
-from test_bodies import BACKEND_MEMBERS, GOOD, GOOD_BACKEND, MEMBERS
+from test_bodies import BACKEND_MEMBERS, GOOD, GOOD_BACKEND, GOOD_PEER, MEMBERS, PEER_MEMBERS
 
 API = yaml.safe_load((TOP / "api/openapi.yaml").read_text())
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 # Limits that a schema cannot say, or only core can know.
-BEYOND_SCHEMA = ("eip ", "ip ", "name of 256 bytes in 128", "port 1.0", "port 1e3", "weight fraction")
+BEYOND_SCHEMA = ("address empty", "address no ", "source no ", "eip ", "ip ", "name of 256 bytes in 128", "port 1.0", "port 1e3", "weight fraction")
 
 
 def validator(schema):
@@ -93,11 +93,16 @@ def test_answers(server):
         check("DELETE", at, backend)
     check("DELETE", path, lb)
     check("DELETE", path, lb)
+    check("POST", "/bgp/peers", "/bgp/peers", GOOD_PEER)
+    check("POST", "/bgp/peers", "/bgp/peers", GOOD_PEER)  # conflict
+    check("POST", "/bgp/peers", "/bgp/peers", {**GOOD_PEER, "colour": 1})
+    for at in (f"/bgp/peers/{GOOD_PEER['address']}", "/bgp/peers/192.0.2.200"):
+        check("GET", at, "/bgp/peers/{address}")
+        check("DELETE", at, "/bgp/peers/{address}")
     wanted = {(m.upper(), p) for p, item in API["paths"].items() for m in item if m in METHODS}
     assert {(m, p) for m, p, good in seen if good} == wanted
-    assert {(m, p) for m, p, good in seen if not good} == {(m, p) for m, p in wanted if "balancer" in p} - {
-        ("GET", "/loadbalancers")
-    }
+    never = {("GET", p) for p in ("/loadbalancers", "/bgp/peers", "/capabilities", "/healthz", "/version", "/metrics")}
+    assert {(m, p) for m, p, good in seen if not good} == wanted - never
 
 
 def schemas(name):
@@ -106,7 +111,11 @@ def schemas(name):
 
 @pytest.mark.parametrize(
     ("schema", "cases", "good"),
-    [("LoadBalancerCreate", MEMBERS, GOOD), ("BackendCreate", BACKEND_MEMBERS, GOOD_BACKEND)],
+    [
+        ("LoadBalancerCreate", MEMBERS, GOOD),
+        ("BackendCreate", BACKEND_MEMBERS, GOOD_BACKEND),
+        ("BgpPeerCreate", PEER_MEMBERS, GOOD_PEER),
+    ],
 )
 def test_requests(schema, cases, good):
     """What the API refuses, the schema refuses."""

@@ -145,6 +145,62 @@ def test_node(server):
     assert (peer["address"], peer["as"], peer["state"]) == ("192.0.2.1", 4200000000, "Established")
 
 
+def test_bgp_peers(server):
+    wanted = {"address": "2001:DB8:0::1", "as": 65001, "hold_s": 9, "multihop": 2, "password": "secret"}
+    made = server.ask("POST", "/bgp/peers", wanted)
+    assert (made.status, made.headers["location"]) == (201, "/bgp/peers/2001:db8::1")
+    assert made.json == {
+        "address": "2001:db8::1",
+        "port": 179,
+        "as": 65001,
+        "source": "",
+        "multihop": 2,
+        "ttl_security": 0,
+        "hold_s": 9,
+        "connect_retry_s": 5,
+        "passive": False,
+        "has_password": True,
+        "origin": "api",
+        "state": "Idle",
+        "uptime_s": 0,
+        "last_error": "",
+        "note": "",
+        "announced": 0,
+        "capabilities": [],
+    }
+    for path in ("/bgp/peers/2001:db8::1", "/bgp/peers/2001%3Adb8%3A0%3A%3A1/"):
+        assert server.ask("GET", path).json == made.json
+    assert [p["address"] for p in server.ask("GET", "/bgp/peers").json] == ["192.0.2.1", "2001:db8::1"]
+    again = server.ask("POST", "/bgp/peers", wanted)
+    assert (again.status, again.error["field"]) == (409, "address")
+    assert server.ask("DELETE", "/bgp/peers/2001:db8::1").status == 204
+    for method in ("GET", "DELETE"):
+        for address in ("2001:db8::1", "192.0.2.1/32", "router", "192.0.2.256", "%00"):
+            assert server.ask(method, f"/bgp/peers/{address}").status == 404
+    assert server.ask("GET", "/bgp/peers/router").error["message"].startswith("/bgp/peers/router")
+
+
+def test_bgp_peers_in_metrics(server):
+    lines = server.ask("GET", "/metrics").body.decode().splitlines()
+    peer = 'address="192.0.2.1",as="4200000000"'
+    for sample in (
+        f'slb_bgp_peer_state{{{peer},state="Established"}} 1',
+        f"slb_bgp_peer_established{{{peer}}} 1",
+        f"slb_bgp_peer_uptime_seconds{{{peer}}} 7",
+        f"slb_bgp_peer_announced_routes{{{peer}}} 3",
+    ):
+        assert sample in lines
+
+
+def test_bgp_peers_without_bgp(start):
+    server = start()
+    for method, path in (("POST", "/bgp/peers"), ("DELETE", "/bgp/peers/192.0.2.1")):
+        answer = server.ask(method, path, {"address": "192.0.2.1", "as": 65001})
+        assert (answer.status, answer.error["code"]) == (422, "unsupported")
+        assert "--bgp" in answer.error["message"]
+    assert server.ask("GET", "/bgp/peers/192.0.2.1").status == 404
+
+
 def test_node_without_providers(start):
     server = start()
     assert server.ask("GET", "/capabilities").json == {"capabilities": [], "devices": []}
@@ -218,6 +274,9 @@ ALLOWED = {
     f"/loadbalancer/{NOBODY}/backend": "POST, OPTIONS",
     f"/loadbalancer/{NOBODY}/backend/{NOBODY}": "GET, HEAD, PATCH, DELETE, OPTIONS",
     "/metrics": "GET, HEAD, OPTIONS",
+    "/bgp/peers": "GET, HEAD, POST, OPTIONS",
+    "/bgp/peers/192.0.2.1": "GET, HEAD, DELETE, OPTIONS",
+    "/bgp/peers/nobody": "GET, HEAD, DELETE, OPTIONS",
 }
 
 

@@ -10,13 +10,14 @@
 
 #include "cli/server_options.h"
 
-#define ARGS_MAX 24
+#define ARGS_MAX 40
 #define BASE     "--arp --adapter eth0 --ipamRange 10.0.0.1-10.0.0.9"
+#define BGP      "--bgp --bgp-as 65010 --adapter lo --ipamRange 10.0.0.1-10.0.0.9"
 
 /* Parses a command line written as one string, words separated by single spaces. */
 static int parse(const char *line, struct server_options *options, struct errbuf *err)
 {
-	static char copy[512]; /* options borrow from it */
+	static char copy[1024]; /* options borrow from it */
 	char *argv[ARGS_MAX + 1] = { (char *)"server" }, *rest = copy, *word;
 	int argc = 1;
 
@@ -69,6 +70,44 @@ static void all_values(void **state)
 	assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
 }
 
+static void bgp(void **state)
+{
+	struct server_options options;
+	struct errbuf err;
+
+	(void)state;
+	assert_int_equal(parse(BGP, &options, &err), 0);
+	assert_true(options.bgp);
+	assert_false(options.arp);
+	assert_int_equal(options.bgp_peer_count, 0); /* the API may bring them */
+	assert_int_equal(options.bgp_config.listen_port, 179);
+	assert_int_equal(options.bgp_config.restart_time_s, 120);
+	assert_int_equal(options.bgp_graceful_shutdown_s, 3);
+
+	assert_int_equal(
+		parse(BGP " --bgp-peer 192.0.2.1,65001 --bgp-peer=2001:db8::1,65001,passive,hold=9 "
+			  "--bgp-router-id 192.0.2.9 --bgp-communities 65000:1,no-export "
+			  "--bgp-local-pref 200 --bgp-med 10 --bgp-next-hop 192.0.2.10 "
+			  "--bgp-next-hop 2001:db8::10 --bgp-listen-port 1179 "
+			  "--bgp-restart-time 0 --bgp-graceful-shutdown 0",
+		      &options, &err),
+		0);
+	assert_int_equal(options.bgp_peer_count, 2);
+	assert_int_equal(options.bgp_peers[0].as, 65001);
+	assert_true(options.bgp_peers[1].passive);
+	assert_int_equal(options.bgp_peers[1].hold_s, 9);
+	assert_int_equal(options.bgp_config.as, 65010);
+	assert_int_equal(options.bgp_config.router_id, 0xc0000209);
+	assert_int_equal(options.bgp_config.attributes.community_count, 2);
+	assert_int_equal(options.bgp_config.attributes.local_pref, 200);
+	assert_true(options.bgp_config.attributes.med_given);
+	assert_int_equal(options.bgp_config.next_hop[BGP_IPV4].family, AF_INET);
+	assert_int_equal(options.bgp_config.next_hop[BGP_IPV6].family, AF_INET6);
+	assert_int_equal(options.bgp_config.listen_port, 1179);
+	assert_int_equal(options.bgp_config.restart_time_s, 0);
+	assert_int_equal(options.bgp_graceful_shutdown_s, 0);
+}
+
 /* A wrong line, and what its sentence must hold. */
 static const char *const wrong[][2] = {
 	{ "", "--adapter" },
@@ -99,6 +138,31 @@ static const char *const wrong[][2] = {
 	{ "--arp --ipamRange 10.0.0.1 --adapter nameofadevicethatistoolong",
 	  "name of a network device" },
 	{ BASE " --arp=yes", "--arp" },
+	{ "--adapter eth0 --ipamRange 10.0.0.1", "--bgp for routers" },
+	{ BASE " --bgp --bgp-as 65010", "--arp and --bgp exclude each other: a VIP" },
+	{ BASE " --bgp-as 65010", "--bgp-as has no meaning without --bgp" },
+	{ BASE " --bgp-peer 192.0.2.1,65001", "--bgp-peer has no meaning without --bgp" },
+	{ BASE " --bgp-graceful-shutdown 1", "no meaning without --bgp" },
+	{ BGP " --arp-probe 0", "--arp-probe has no meaning without --arp" },
+	{ "--bgp --adapter lo --ipamRange 10.0.0.1", "--bgp-as 65000" },
+	{ "--bgp --bgp-as 65010 --adapter lo", "--ipamRange" },
+	{ "--bgp --bgp-as 0 --adapter lo --ipamRange 10.0.0.1", "AS 0 is reserved" },
+	{ BGP " --bgp-peer 192.0.2.1", "write 192.0.2.1,AS" },
+	{ BGP " --bgp-peer 192.0.2.1,65001,colour=red", "there are port=, password-file=" },
+	{ BGP " --bgp-peer 192.0.2.1,65001,password-file=/nowhere", "/nowhere" },
+	{ BGP " --bgp-peer 192.0.2.1,65001 --bgp-peer 192.0.2.1,65002",
+	  "192.0.2.1 is given twice" },
+	{ BGP " --bgp-peer 192.0.2.1,65010,multihop=2", "another AS" },
+	{ BGP " --bgp-router-id x", "--bgp-router-id x" },
+	{ BGP " --bgp-next-hop 0.0.0.0", "--bgp-next-hop" },
+	{ BGP " --bgp-communities red", "\"red\" is not a community" },
+	{ BGP " --bgp-local-pref -1", "--bgp-local-pref" },
+	{ BGP " --bgp-med x", "--bgp-med" },
+	{ BGP " --bgp-listen-port 0", "1 to 65535, not '0'" },
+	{ BGP " --bgp-restart-time 4096", "0 to 4095, not '4096'" },
+	{ BGP " --bgp-graceful-shutdown 601", "not '601'" },
+	{ BGP " --bgp-as 65011", "--bgp-as is given twice" },
+	{ BGP " --bgp-pee 192.0.2.1,65001", "did you mean --bgp-peer?" },
 };
 
 static void wrong_lines_are_explained(void **state)
@@ -122,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(all_values),
+		cmocka_unit_test(bgp),
 		cmocka_unit_test(wrong_lines_are_explained),
 	};
 

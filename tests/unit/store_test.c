@@ -367,10 +367,104 @@ static void test_other_schemas(void **state)
 
 	open_store(f);
 	close_store(f);
-	sql(f, "PRAGMA user_version = 2");
-	expect_refused(f, -EPROTO, "schema 2");
-	sql(f, "PRAGMA user_version = 1; PRAGMA application_id = 0");
+	sql(f, "PRAGMA user_version = 3");
+	expect_refused(f, -EPROTO, "schema 3");
+	sql(f, "PRAGMA user_version = 2; PRAGMA application_id = 0");
 	expect_refused(f, -EPROTO, "not one of slb's");
+}
+
+struct found_peers {
+	struct bgp_peer_config items[4];
+	size_t count;
+};
+
+static void found_peer(void *arg, const struct bgp_peer_config *peer)
+{
+	struct found_peers *found = arg;
+
+	found->items[found->count++] = *peer;
+}
+
+static struct found_peers load_peers(struct fixture *f)
+{
+	struct found_peers found = { 0 };
+	struct errbuf err;
+
+	assert_int_equal(store_load_bgp_peers(f->store, found_peer, &found, &err), 0);
+	return found;
+}
+
+static int wait_done(struct fixture *f, const struct done *done)
+{
+	while (done->status == WAITING)
+		uv_run(&f->loop, UV_RUN_ONCE);
+	return done->status;
+}
+
+static void test_bgp_peers(void **state)
+{
+	struct fixture *f = *state;
+	struct bgp_peer_config first = { .as = 4294967294,
+					 .port = 1179,
+					 .hold_s = 9,
+					 .connect_retry_s = 65535,
+					 .multihop = 255,
+					 .passive = true,
+					 .password = "it's; -- secret" };
+	struct bgp_peer_config second = {
+		.as = 1, .port = 179, .connect_retry_s = 5, .ttl_security = 254
+	};
+	struct done done = { .status = WAITING };
+	struct errbuf err;
+	struct found_peers found;
+	struct stat file;
+	char path[128];
+
+	addr_parse("2001:db8::1", &first.address);
+	addr_parse("2001:db8::9", &first.source);
+	addr_parse("192.0.2.1", &second.address);
+	open_store(f);
+	assert_int_equal(store_put_bgp_peer(f->store, &first, done_cb, &done), 0);
+	assert_int_equal(wait_done(f, &done), 0);
+	done.status = WAITING;
+	assert_int_equal(store_put_bgp_peer(f->store, &second, done_cb, &done), 0);
+	assert_int_equal(wait_done(f, &done), 0);
+	snprintf(path, sizeof(path), "%s/slb.db", f->state);
+	assert_int_equal(stat(path, &file), 0);
+	assert_int_equal(file.st_mode & 0777, 0600);
+	close_store(f);
+
+	open_store(f);
+	found = load_peers(f);
+	assert_int_equal(found.count, 2);
+	assert_memory_equal(&found.items[0], &first, sizeof(first));
+	assert_memory_equal(&found.items[1], &second, sizeof(second));
+	done.status = WAITING;
+	assert_int_equal(store_delete_bgp_peer(f->store, &first.address, done_cb, &done), 0);
+	assert_int_equal(wait_done(f, &done), 0);
+	assert_int_equal(load_peers(f).count, 1);
+	close_store(f);
+
+	sql(f, "UPDATE bgp_peer SET hold_s = 70000");
+	open_store(f);
+	assert_int_equal(store_load_bgp_peers(f->store, found_peer, &found, &err), -EUCLEAN);
+	assert_non_null(strstr(err.text, "192.0.2.1"));
+}
+
+/* What the first version of slb wrote is taken over. */
+static void test_schema_of_version_1(void **state)
+{
+	struct fixture *f = *state;
+	struct load_balancer lb = new_lb(1);
+
+	open_store(f);
+	assert_int_equal(put(f, &lb), 0);
+	close_store(f);
+	sql(f, "DROP TABLE bgp_peer; PRAGMA user_version = 1");
+	open_store(f);
+	assert_int_equal(load_peers(f).count, 0);
+	close_store(f);
+	open_store(f);
 }
 
 static void overwrite(struct fixture *f, long offset, size_t length)
@@ -769,6 +863,8 @@ int main(void)
 		TEST(test_failure_is_a_prefix),
 		TEST(test_second_opener),
 		TEST(test_other_schemas),
+		TEST(test_bgp_peers),
+		TEST(test_schema_of_version_1),
 		TEST(test_corrupted),
 		TEST(test_impossible_rows),
 		TEST(test_read_and_locked_by_others),

@@ -21,6 +21,7 @@
 #include "advertise/segment.h"
 #include "api/server.h"
 #include "cli/command.h"
+#include "cli/layer3.h"
 #include "cli/privilege.h"
 #include "cli/server_options.h"
 #include "core/core.h"
@@ -43,12 +44,13 @@ struct node {
 
 	struct net *net;
 	struct adapter *adapter;
-	struct segment *segment;
+	struct segment *segment; /* with --arp only, as is prober */
 	struct address_prober *prober;
 	struct address_source *addresses;
 	struct store *store;
 	struct sysctl *sysctl;
-	struct advertiser *advertiser;
+	struct advertiser *arp; /* one of these two */
+	struct layer3 *layer3;
 	struct ladder *ladder;
 	struct core *core;
 	struct api_server *api;
@@ -56,6 +58,7 @@ struct node {
 	/* What stop functions do to the kernel: leave it working for a successor, or take it away.
 	 */
 	bool keep;
+	bool was_working; /* a former run left a datapath that forwards packets */
 };
 
 /* ---- what only looks */
@@ -88,6 +91,8 @@ static void stop_adapter(struct node *node)
 
 static int start_segment(struct node *node, struct errbuf *err)
 {
+	if (!node->options->arp)
+		return 0;
 	return segment_open(&node->loop, node->adapter, &node->segment, err);
 }
 
@@ -106,7 +111,8 @@ static int start_prober(struct node *node, struct errbuf *err)
 		.spacing_ms = node->options->arp_probe_ms,
 	};
 
-	if (node->options->arp_probe_ms == 0 || segment_is_silent(node->segment))
+	if (node->segment == NULL || node->options->arp_probe_ms == 0 ||
+	    segment_is_silent(node->segment))
 		return 0;
 	return prober_open(&config, &node->prober, err);
 }
@@ -202,7 +208,22 @@ static void stop_sysctl(struct node *node)
 	sysctl_close(node->sysctl);
 }
 
-static int start_advertiser(struct node *node, struct errbuf *err)
+static int start_layer3(struct node *node, struct errbuf *err)
+{
+	const struct layer3_config config = {
+		.loop = &node->loop,
+		.net = node->net,
+		.adapter = node->adapter,
+		.store = node->store,
+		.datapath = ladder_datapath(node->ladder),
+		.options = node->options,
+		.restarted = node->was_working,
+	};
+
+	return layer3_open(&config, &node->layer3, err);
+}
+
+static int start_arp(struct node *node, struct errbuf *err)
 {
 	const struct arp_config config = {
 		.loop = &node->loop,
@@ -213,12 +234,18 @@ static int start_advertiser(struct node *node, struct errbuf *err)
 		.repeat_interval_s = node->options->arp_interval_s,
 	};
 
-	return arp_advertiser_open(&config, &node->advertiser, err);
+	return arp_advertiser_open(&config, &node->arp, err);
+}
+
+static int start_advertiser(struct node *node, struct errbuf *err)
+{
+	return node->options->bgp ? start_layer3(node, err) : start_arp(node, err);
 }
 
 static void stop_advertiser(struct node *node)
 {
-	arp_advertiser_close(node->advertiser);
+	arp_advertiser_close(node->arp);
+	layer3_close(node->layer3, node->keep);
 }
 
 static void report_datapath(void *arg, bool trouble, const char *sentence)
@@ -270,7 +297,7 @@ static int start_core(struct node *node, struct errbuf *err)
 		.loop = &node->loop,
 		.store = node->store,
 		.datapath = ladder_datapath(node->ladder),
-		.advertiser = node->advertiser,
+		.advertiser = node->layer3 != NULL ? layer3_advertiser(node->layer3) : node->arp,
 		.addresses = node->addresses,
 	};
 
@@ -279,8 +306,10 @@ static int start_core(struct node *node, struct errbuf *err)
 
 static void stop_core(struct node *node)
 {
-	if (!node->keep && node->core != NULL)
+	if (!node->keep && node->core != NULL) {
+		layer3_quit_gracefully(node->layer3);
 		core_withdraw_all(node->core);
+	}
 	core_stop(node->core);
 }
 
@@ -291,15 +320,43 @@ static const struct capabilities *provide_capabilities(void *arg)
 	return ladder_capabilities(node->ladder);
 }
 
+static const struct bgp_peer_view *provide_bgp_peers(void *arg, size_t *ret_count)
+{
+	struct node *node = arg;
+
+	return bgp_peer_book_views(layer3_peers(node->layer3), ret_count);
+}
+
+static void create_bgp_peer(void *arg, const struct bgp_peer_config *config, bgp_peer_done_cb *done,
+			    void *done_arg)
+{
+	struct node *node = arg;
+
+	bgp_peer_book_create(layer3_peers(node->layer3), config, done, done_arg);
+}
+
+static void remove_bgp_peer(void *arg, const struct addr *address, bgp_peer_done_cb *done,
+			    void *done_arg)
+{
+	struct node *node = arg;
+
+	bgp_peer_book_remove(layer3_peers(node->layer3), address, done, done_arg);
+}
+
 static int start_api(struct node *node, struct errbuf *err)
 {
+	bool has_bgp = node->layer3 != NULL;
 	const struct api_config config = {
 		.loop = &node->loop,
 		.core = node->core,
 		.listen = node->options->api_listen,
 		.listen_count = node->options->api_listen_count,
 		.port = node->options->port,
-		.providers = { .capabilities = provide_capabilities, .arg = node },
+		.providers = { .capabilities = provide_capabilities,
+			       .bgp_peers = has_bgp ? provide_bgp_peers : NULL,
+			       .bgp_peer_create = has_bgp ? create_bgp_peer : NULL,
+			       .bgp_peer_remove = has_bgp ? remove_bgp_peer : NULL,
+			       .arg = node },
 	};
 	int r = api_server_start(&config, &node->api, err);
 
@@ -362,12 +419,11 @@ static void close_walked(uv_handle_t *handle, void *arg)
 static int build_run_tear_down(struct node *node, struct errbuf *err)
 {
 	static const int stopping[] = { SIGTERM, SIGINT, SIGHUP };
-	/* What works already must survive a start that fails. */
-	bool was_working = ladder_is_left(node->options->pin_path, node->options->state_dir);
 	size_t started = 0;
 	int r = 0;
 
 	signal(SIGPIPE, SIG_IGN);
+	node->was_working = ladder_is_left(node->options->pin_path, node->options->state_dir);
 	for (size_t i = 0; i < 3; i++) {
 		uv_signal_init(&node->loop, &node->signals[i]);
 		uv_signal_start(&node->signals[i], on_signal, stopping[i]);
@@ -379,7 +435,7 @@ static int build_run_tear_down(struct node *node, struct errbuf *err)
 	if (r == 0)
 		run(node);
 	else
-		node->keep = was_working;
+		node->keep = node->was_working; /* it must survive a start that fails */
 	while (started > 0) {
 		started--;
 		if (parts[started].stop != NULL)

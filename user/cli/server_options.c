@@ -46,6 +46,14 @@ static int set_arp(struct server_options *options, const char *value, struct err
 	return 0;
 }
 
+static int set_bgp(struct server_options *options, const char *value, struct errbuf *err)
+{
+	(void)value;
+	(void)err;
+	options->bgp = true;
+	return 0;
+}
+
 static int set_help(struct server_options *options, const char *value, struct errbuf *err)
 {
 	(void)value;
@@ -181,6 +189,91 @@ static int set_arp_probe(struct server_options *options, const char *value, stru
 	return parse_number("arp-probe", value, 0, 10000, &options->arp_probe_ms, err);
 }
 
+static int set_bgp_as(struct server_options *options, const char *value, struct errbuf *err)
+{
+	int r = bgp_as_parse(value, &options->bgp_config.as, err);
+
+	return r < 0 ? errbuf_prefix(err, r, "--bgp-as") : 0;
+}
+
+static int set_bgp_router_id(struct server_options *options, const char *value, struct errbuf *err)
+{
+	return bgp_router_id_parse(value, &options->bgp_config.router_id, err);
+}
+
+static int set_bgp_peer(struct server_options *options, const char *value, struct errbuf *err)
+{
+	struct bgp_peer_config peer;
+	char text[ADDR_TEXT_SIZE];
+
+	if (bgp_peer_parse(value, &peer, err) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < options->bgp_peer_count; i++) {
+		if (addr_equal(&options->bgp_peers[i].address, &peer.address))
+			return errbuf_set(err, -EINVAL, "--bgp-peer %s is given twice",
+					  addr_format(&peer.address, text));
+	}
+	if (options->bgp_peer_count == LIST_MAX)
+		return errbuf_set(err, -EINVAL, "--bgp-peer can be given %d times at the most",
+				  LIST_MAX);
+	options->bgp_peers[options->bgp_peer_count++] = peer;
+	return 0;
+}
+
+static int set_bgp_communities(struct server_options *options, const char *value,
+			       struct errbuf *err)
+{
+	int r = bgp_communities_parse(value, &options->bgp_config.attributes, err);
+
+	return r < 0 ? errbuf_prefix(err, r, "--bgp-communities") : 0;
+}
+
+static int set_bgp_local_pref(struct server_options *options, const char *value, struct errbuf *err)
+{
+	return bgp_number_parse("--bgp-local-pref", value,
+				&options->bgp_config.attributes.local_pref, err);
+}
+
+static int set_bgp_med(struct server_options *options, const char *value, struct errbuf *err)
+{
+	options->bgp_config.attributes.med_given = true;
+	return bgp_number_parse("--bgp-med", value, &options->bgp_config.attributes.med, err);
+}
+
+static int set_bgp_next_hop(struct server_options *options, const char *value, struct errbuf *err)
+{
+	return bgp_next_hop_parse(value, &options->bgp_config, err);
+}
+
+static int set_bgp_listen_port(struct server_options *options, const char *value,
+			       struct errbuf *err)
+{
+	uint32_t port;
+	int r = parse_number("bgp-listen-port", value, 1, UINT16_MAX, &port, err);
+
+	if (r == 0)
+		options->bgp_config.listen_port = (uint16_t)port;
+	return r;
+}
+
+static int set_bgp_restart_time(struct server_options *options, const char *value,
+				struct errbuf *err)
+{
+	uint32_t restart_s;
+	int r = parse_number("bgp-restart-time", value, 0, BGP_RESTART_TIME_MAX_S, &restart_s, err);
+
+	if (r == 0)
+		options->bgp_config.restart_time_s = (uint16_t)restart_s;
+	return r;
+}
+
+static int set_bgp_graceful_shutdown(struct server_options *options, const char *value,
+				     struct errbuf *err)
+{
+	return parse_number("bgp-graceful-shutdown", value, 0, 600,
+			    &options->bgp_graceful_shutdown_s, err);
+}
+
 static int set_timeout_established(struct server_options *options, const char *value,
 				   struct errbuf *err)
 {
@@ -227,6 +320,7 @@ static const struct option_spec specs[] = {
 	{ "adapter", "NAME", set_adapter,
 	  "network device that VIPs are put on, such as eth0 (needed)" },
 	{ "arp", NULL, set_arp, "announce VIPs on layer 2, by gratuitous ARP and unsolicited NA" },
+	{ "bgp", NULL, set_bgp, "announce VIPs to routers, by BGP" },
 	{ "ipamRange", "LIST", set_ipam_range,
 	  "VIPs to give out: A-B, CIDR or address, with commas between them" },
 	{ "port", "PORT", set_port, "port of the API (10001)" },
@@ -244,6 +338,23 @@ static const struct option_spec specs[] = {
 	{ "arp-interval", "S", set_arp_interval, "seconds between repeated announcements (60)" },
 	{ "arp-probe", "MS", set_arp_probe,
 	  "milliseconds between the three probes for a VIP in use elsewhere; 0: no probes (100)" },
+	{ "bgp-as", "AS", set_bgp_as, "AS of this node (needed with --bgp)" },
+	{ "bgp-peer", "ADDRESS,AS[,…]", set_bgp_peer,
+	  "router to announce to; repeatable; then port=, password-file=, multihop=, "
+	  "ttl-security[=], source=, hold=, connect-retry=, passive" },
+	{ "bgp-router-id", "ID", set_bgp_router_id,
+	  "BGP identifier, like an IPv4 address (the node's lowest)" },
+	{ "bgp-next-hop", "ADDRESS", set_bgp_next_hop,
+	  "next hop told to peers; one per family (the node's own address of the session)" },
+	{ "bgp-communities", "LIST", set_bgp_communities,
+	  "sent with every route: 65000:1, 65000:1:2 (large) or a name such as no-export" },
+	{ "bgp-local-pref", "N", set_bgp_local_pref, "sent to peers of the same AS (100)" },
+	{ "bgp-med", "N", set_bgp_med, "metric sent with every route (none)" },
+	{ "bgp-listen-port", "PORT", set_bgp_listen_port, "port that peers connect to (179)" },
+	{ "bgp-restart-time", "S", set_bgp_restart_time,
+	  "seconds that peers keep routes while slb restarts; 0: not asked for (120)" },
+	{ "bgp-graceful-shutdown", "S", set_bgp_graceful_shutdown,
+	  "seconds that peers get to take other ways before a stop (3)" },
 	{ "state-dir", "DIR", set_state_dir,
 	  "where the desired state is kept (" STATE_DIR_DEFAULT ")" },
 	{ "pin-path", "DIR", set_pin_path, "where maps are pinned (" PIN_PATH_DEFAULT ")" },
@@ -257,7 +368,9 @@ static const struct option_spec specs[] = {
 
 void server_options_print_help(FILE *out)
 {
-	fprintf(out, "Usage: slb server --arp --adapter NAME --ipamRange LIST [FLAGS]\n\nFlags:\n");
+	fprintf(out, "Usage: slb server --arp --adapter NAME --ipamRange LIST [FLAGS]\n"
+		     "       slb server --bgp --bgp-as AS --bgp-peer ADDRESS,AS --adapter lo "
+		     "--ipamRange LIST [FLAGS]\n\nFlags:\n");
 	for (size_t i = 0; i < SPEC_COUNT; i++) {
 		char left[48];
 
@@ -291,23 +404,80 @@ static int unknown_flag(const char *given, struct errbuf *err)
 	return errbuf_set(err, -EINVAL, "there is no flag '%s'", given);
 }
 
-/* What must hold between flags. */
-static int check_together(const struct server_options *options, struct errbuf *err)
+static bool is_about(const struct option_spec *spec, const char *prefix)
 {
+	return strncmp(spec->name, prefix, strlen(prefix)) == 0;
+}
+
+/* The name of a flag says what it has no meaning without. */
+static int check_needs(const struct server_options *options, const bool *seen, struct errbuf *err)
+{
+	for (size_t i = 0; i < SPEC_COUNT; i++) {
+		if (seen[i] && is_about(&specs[i], "arp-") && !options->arp)
+			return errbuf_set(err, -EINVAL, "--%s has no meaning without --arp",
+					  specs[i].name);
+		if (seen[i] && is_about(&specs[i], "bgp-") && !options->bgp)
+			return errbuf_set(err, -EINVAL, "--%s has no meaning without --bgp",
+					  specs[i].name);
+	}
+	return 0;
+}
+
+static int check_bgp(const struct server_options *options, struct errbuf *err)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	if (options->bgp_config.as == 0)
+		return errbuf_set(err, -EINVAL,
+				  "--bgp needs the AS of this node: write --bgp-as, such as "
+				  "--bgp-as 65000");
+	for (size_t i = 0; i < options->bgp_peer_count; i++) {
+		const struct bgp_peer_config *peer = &options->bgp_peers[i];
+		int r = bgp_peer_check(peer, options->bgp_config.as, err);
+
+		if (r < 0)
+			return errbuf_prefix(err, r, "--bgp-peer %s",
+					     addr_format(&peer->address, text));
+	}
+	return 0;
+}
+
+/* What must hold between flags. */
+static int check_together(const struct server_options *options, const bool *seen,
+			  struct errbuf *err)
+{
+	int r;
+
 	if (options->adapter == NULL)
 		return errbuf_set(
 			err, -EINVAL,
 			"no adapter given: write --adapter NAME with the device that VIPs are "
 			"put on, such as --adapter eth0");
-	if (!options->arp)
-		return errbuf_set(err, -EINVAL,
-				  "nothing announces the VIPs: write --arp for layer 2");
+	if (!options->arp && !options->bgp)
+		return errbuf_set(
+			err, -EINVAL,
+			"nothing announces the VIPs: write --arp for layer 2, or --bgp for "
+			"routers");
+	if (options->arp && options->bgp)
+		return errbuf_set(
+			err, -EINVAL,
+			"--arp and --bgp exclude each other: a VIP would be claimed on its segment "
+			"by one node while routers send to all that announce it, and stopping one "
+			"of the two would not stop traffic; run a second slb on another range "
+			"where both are wanted");
 	if (options->ipam_range == NULL)
 		return errbuf_set(
 			err, -EINVAL,
 			"there are no addresses to give out: write --ipamRange with a range, such "
 			"as --ipamRange 192.168.0.85-192.168.0.90");
-	return 0;
+	r = check_needs(options, seen, err);
+	return r < 0 || !options->bgp ? r : check_bgp(options, err);
+}
+
+static bool is_repeatable(const struct option_spec *spec)
+{
+	return spec->set == set_api_listen || spec->set == set_bgp_peer ||
+	       spec->set == set_bgp_next_hop;
 }
 
 /* getopt_long() accepts any unique beginning of a name; a flag that is added later must not change
@@ -324,6 +494,8 @@ int server_options_parse(int argc, char **argv, struct server_options *ret, stru
 		.port = API_PORT_DEFAULT,
 		.state_dir = STATE_DIR_DEFAULT,
 		.pin_path = PIN_PATH_DEFAULT,
+		.bgp_config = bgp_config_default(),
+		.bgp_graceful_shutdown_s = 3,
 		.arp_interval_s = 60,
 		.arp_probe_ms = 100,
 		.log_level = LOG_LEVEL_INFO,
@@ -348,7 +520,7 @@ int server_options_parse(int argc, char **argv, struct server_options *ret, stru
 			return errbuf_set(err, -EINVAL, "%s needs a value", argv[at]);
 		if (c != 0 || !is_whole_name(argv[at], specs[index].name))
 			return unknown_flag(argv[at], err);
-		if (seen[index] && specs[index].set != set_api_listen)
+		if (seen[index] && !is_repeatable(&specs[index]))
 			return errbuf_set(err, -EINVAL, "--%s is given twice; give it once",
 					  specs[index].name);
 		seen[index] = true;
@@ -360,7 +532,7 @@ int server_options_parse(int argc, char **argv, struct server_options *ret, stru
 		return errbuf_set(err, -EINVAL, "'%s' is no flag; flags begin with --",
 				  argv[optind]);
 	if (!options.help) {
-		int r = check_together(&options, err);
+		int r = check_together(&options, seen, err);
 
 		if (r < 0)
 			return r;

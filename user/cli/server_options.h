@@ -3,8 +3,8 @@
  * server_options: the flags of `slb server`, read from one table that the help text is made from
  * too.
  *
- * Parsing touches nothing but memory: what needs the machine (does the adapter exist?) is found out
- * by whoever uses the value.
+ * Parsing touches nothing but memory, and reads password files: what needs the machine (does the
+ * adapter exist?) is found out by whoever uses the value.
  */
 #ifndef SLB_CLI_SERVER_OPTIONS_H
 #define SLB_CLI_SERVER_OPTIONS_H
@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "advertise/bgp/bgp_config.h"
 #include "datapath/ladder.h"
 #include "lib/addr.h"
 #include "lib/errbuf.h"
@@ -29,7 +30,7 @@ enum on_exit { ON_EXIT_WITHDRAW, ON_EXIT_KEEP };
 
 struct server_options {
 	bool help;
-	bool arp;
+	bool arp, bgp;       /* exactly one of them */
 	const char *adapter; /* all strings are borrowed from argv */
 	const char *ipam_range;
 	uint16_t port;
@@ -43,6 +44,10 @@ struct server_options {
 	uint32_t flow_entries; /* 0: by the machine's memory */
 	uint32_t arp_interval_s;
 	uint32_t arp_probe_ms;
+	struct bgp_config bgp_config;
+	struct bgp_peer_config bgp_peers[LIST_MAX];
+	size_t bgp_peer_count;
+	uint32_t bgp_graceful_shutdown_s;
 	uint32_t timeout_established_s, timeout_udp_s; /* 0: the default */
 	enum log_format log_format;
 	enum log_level log_level;

@@ -81,6 +81,13 @@ struct datapath_ops {
 
 	/* Optional. Writes up to TABLES_MAX; returns how many. */
 	size_t (*tables)(struct datapath *dp, struct table_use ret[static TABLES_MAX]);
+
+	/* Optional (NULL: packets are balanced whatever device they come by). Packets to VIPs come
+	 * by the device that the route to this address (a BGP peer, a default router) leaves by,
+	 * wherever that route moves: be ready for them there. Every follow() ends with an
+	 * unfollow(). -ENOMEM; no route is no error, there may be one later. */
+	int (*follow)(struct datapath *dp, const struct addr *address, struct errbuf *err);
+	void (*unfollow)(struct datapath *dp, const struct addr *address);
 };
 
 /* The first member of every implementation. */

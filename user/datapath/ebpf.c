@@ -150,13 +150,17 @@ static void on_look_again(uv_timer_t *timer)
 	write_shared(ebpf);
 }
 
-/* What the log and the API call this datapath: what the adapter has. */
+/* What the log and the API call this datapath: what the adapter has, or, where that is lo, the
+ * first of the other uplinks. */
 static void name_hook(struct ebpf *ebpf)
 {
-	struct ebpf_uplink_info adapter = { 0 };
+	struct ebpf_uplink_info uplinks[2] = { 0 };
+	const struct ebpf_uplink_info *first = &uplinks[0];
 
-	ebpf_uplinks_list(ebpf->uplinks, &adapter, 1);
-	ebpf->ops.name = adapter.xdp_generic ? "xdp-generic" : adapter.xdp ? "xdp" : "tc";
+	ebpf_uplinks_list(ebpf->uplinks, uplinks, 2);
+	if (first->is_loopback)
+		first = &uplinks[1];
+	ebpf->ops.name = first->xdp_generic ? "xdp-generic" : first->xdp ? "xdp" : "tc";
 }
 
 static void verify_uplinks(struct ebpf *ebpf)
@@ -323,6 +327,24 @@ static int op_traffic(struct datapath *dp, const struct load_balancer *lb,
 	return ebpf_services_traffic(ebpf_of(dp)->services, lb, ret_total, ret_per_backend, err);
 }
 
+static int op_follow(struct datapath *dp, const struct addr *address, struct errbuf *err)
+{
+	if (!ebpf_routes_acquire(ebpf_of(dp)->routes, address))
+		return errbuf_set(err, -ENOMEM, "out of memory");
+	name_hook(ebpf_of(dp));
+	return 0;
+}
+
+static void op_unfollow(struct datapath *dp, const struct addr *address)
+{
+	struct ebpf_routes *routes = ebpf_of(dp)->routes;
+	struct ebpf_route *route = ebpf_routes_acquire(routes, address);
+
+	/* The share just taken to find it, and the one that op_follow() took. */
+	ebpf_routes_release(routes, route);
+	ebpf_routes_release(routes, route);
+}
+
 /* ---- open ------------------------------------------------------------------------------------ */
 
 static int open_maps(struct ebpf *ebpf, const struct ebpf_config *config, struct errbuf *err)
@@ -420,7 +442,9 @@ int ebpf_open(const struct ebpf_config *config, struct datapath **ret, struct er
 					   .traffic = op_traffic,
 					   .is_intact = op_is_intact,
 					   .drops = op_drops,
-					   .tables = op_tables };
+					   .tables = op_tables,
+					   .follow = op_follow,
+					   .unfollow = op_unfollow };
 	ebpf->base.ops = &ebpf->ops;
 	ebpf->lock_fd = -1;
 	ebpf->net = config->net;

@@ -36,8 +36,9 @@ typedef void ebpf_report_cb(void *arg, bool trouble, const char *sentence);
 struct ebpf_config {
 	uv_loop_t *loop; /* borrowed, as is net; both outlive the datapath */
 	struct net *net;
-	const char *adapter;                  /* name of the device VIPs are on */
-	const char *pin_path;                 /* NULL: EBPF_PIN_PATH_DEFAULT */
+	const char *adapter;  /* name of the device VIPs are on; lo: packets come by the devices of
+			       * routes that follow() was told of */
+	const char *pin_path; /* NULL: EBPF_PIN_PATH_DEFAULT */
 	struct ebpf_sizes sizes;              /* members of 0: by the machine's memory */
 	const struct flow_timeouts *timeouts; /* NULL: flow_timeouts_default */
 	const struct addr *snat_addresses;    /* of either family; borrowed for the call */
@@ -69,7 +70,8 @@ struct ebpf_uplink_info {
 	int ifindex;
 	char name[IF_NAMESIZE];
 	bool present;
-	bool xdp; /* native or generic XDP carries packets */
+	bool is_loopback; /* an adapter that VIPs are on and no packet comes by: has neither */
+	bool xdp;         /* native or generic XDP carries packets */
 	bool xdp_generic;
 	bool tc;
 	char xdp_refused[256]; /* why there is no XDP; empty when there is, or was not asked for */

@@ -120,11 +120,27 @@ static bool is_served(const struct ebpf_uplinks *uplinks, const struct uplink *u
 	return uplink->info.xdp;
 }
 
+/* As after an attempt that was refused, so that nobody tries again. */
+static void pass_over_loopback(struct uplink *uplink, const struct net_link *link)
+{
+	static const char why[] = "packets to VIPs on the loopback device come by other devices";
+
+	uplink->info.is_loopback = true;
+	uplink->mtu = link->mtu;
+	uplink->hook_id = ebpf_xdp_hook_id(link->ifindex);
+	snprintf(uplink->info.xdp_refused, sizeof(uplink->info.xdp_refused), "%s", why);
+	snprintf(uplink->info.tc_refused, sizeof(uplink->info.tc_refused), "%s", why);
+}
+
 static void attach(struct ebpf_uplinks *uplinks, struct uplink *uplink, const struct net_link *link)
 {
 	snprintf(uplink->info.name, sizeof(uplink->info.name), "%s", link->name);
 	uplink->info.ifindex = link->ifindex;
 	uplink->info.present = true;
+	if (link->arphrd == ARPHRD_LOOPBACK) {
+		pass_over_loopback(uplink, link);
+		return;
+	}
 	attach_xdp(uplinks, uplink, link);
 	attach_tc(uplinks, uplink);
 }
@@ -134,6 +150,8 @@ static void report_outcome(const struct ebpf_uplinks *uplinks, const struct upli
 	const struct ebpf_uplink_info *info = &uplink->info;
 	const char *alone = uplinks->programs->no_dispatcher;
 
+	if (info->is_loopback)
+		return;
 	if (!is_served(uplinks, uplink))
 		report(uplinks, true, "uplink %s forwards nothing: XDP: %s; tc: %s", info->name,
 		       info->xdp_refused[0] ? info->xdp_refused : "not asked for",
@@ -182,10 +200,6 @@ int ebpf_uplinks_open(const struct ebpf_config *config, struct ebpf_programs *pr
 
 	if (r < 0)
 		return r;
-	if (link.arphrd == ARPHRD_LOOPBACK)
-		return errbuf_set(err, -EINVAL,
-				  "%s cannot be the adapter: nothing reaches other machines by it",
-				  config->adapter);
 	uplinks = calloc(1, sizeof(*uplinks));
 	adapter = calloc(1, sizeof(*adapter));
 	if (!uplinks || !adapter) {
@@ -204,7 +218,7 @@ int ebpf_uplinks_open(const struct ebpf_config *config, struct ebpf_programs *pr
 	DL_APPEND(uplinks->list, adapter);
 
 	attach(uplinks, adapter, &link);
-	if (!is_served(uplinks, adapter)) {
+	if (!adapter->info.is_loopback && !is_served(uplinks, adapter)) {
 		r = errbuf_set(
 			err, -EOPNOTSUPP, "%s: no eBPF on this device: XDP: %s; tc: %s", link.name,
 			adapter->info.xdp_refused[0] ? adapter->info.xdp_refused : "not asked for",
@@ -298,7 +312,8 @@ static void verify_one(struct ebpf_uplinks *uplinks, struct uplink *uplink)
 	snprintf(uplink->info.name, sizeof(uplink->info.name), "%s", link.name);
 	if (!lost)
 		return;
-	report(uplinks, false, "uplink %s %s: attaching again", link.name, lost);
+	if (link.arphrd != ARPHRD_LOOPBACK)
+		report(uplinks, false, "uplink %s %s: attaching again", link.name, lost);
 	attach(uplinks, uplink, &link);
 	report_outcome(uplinks, uplink);
 }

@@ -181,12 +181,17 @@ static void describe_uplink(const struct ladder *ladder, const struct ebpf_uplin
 			    struct device *device, struct device_capability *capability)
 {
 	snprintf(device->name, sizeof(device->name), "%s", uplink->name);
-	capability->datapath = uplink->xdp_generic ? "xdp-generic"
-			       : uplink->xdp       ? "xdp"
-			       : uplink->tc        ? "tc"
-						   : "none";
+	capability->datapath = uplink->is_loopback   ? "none"
+			       : uplink->xdp_generic ? "xdp-generic"
+			       : uplink->xdp         ? "xdp"
+			       : uplink->tc          ? "tc"
+						     : "none";
 	if (!uplink->present) {
 		add_reason(device, capability, "the device is not there now");
+		return;
+	}
+	if (uplink->is_loopback) {
+		add_reason(device, capability, "%s", uplink->xdp_refused);
 		return;
 	}
 	if (!uplink->xdp)

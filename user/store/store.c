@@ -84,6 +84,7 @@ static void answer_all(struct store_change_list *changes, int status, const stru
 	while ((change = STAILQ_FIRST(changes)) != NULL) {
 		STAILQ_REMOVE_HEAD(changes, link);
 		change->done(change->arg, status, err);
+		explicit_bzero(change->peer.password, sizeof(change->peer.password));
 		free(change);
 	}
 }
@@ -230,6 +231,38 @@ int store_delete_backend(struct store *store, const uuid_t lb, const uuid_t back
 		return -ENOMEM;
 	uuid_copy(change->backend_uuid, backend);
 	return submit(store, change);
+}
+
+int store_put_bgp_peer(struct store *store, const struct bgp_peer_config *peer, store_done_cb *done,
+		       void *arg)
+{
+	static const uuid_t none;
+	struct store_change *change = new_change(store, PUT_BGP_PEER, none, done, arg);
+
+	if (change == NULL)
+		return -ENOMEM;
+	change->peer = *peer;
+	return submit(store, change);
+}
+
+int store_delete_bgp_peer(struct store *store, const struct addr *peer, store_done_cb *done,
+			  void *arg)
+{
+	static const uuid_t none;
+	struct store_change *change = new_change(store, DELETE_BGP_PEER, none, done, arg);
+
+	if (change == NULL)
+		return -ENOMEM;
+	change->peer.address = *peer;
+	return submit(store, change);
+}
+
+int store_load_bgp_peers(struct store *store,
+			 void (*found)(void *arg, const struct bgp_peer_config *peer), void *arg,
+			 struct errbuf *err)
+{
+	wait_finished(store);
+	return store_sql_load_bgp_peers(&store->sql, found, arg, err);
 }
 
 int store_load(struct store *store, void (*found)(void *arg, struct load_balancer *lb), void *arg,

@@ -15,6 +15,7 @@
 
 #include <uv.h>
 
+#include "core/bgp_peers.h"
 #include "core/model.h"
 #include "lib/errbuf.h"
 
@@ -55,5 +56,15 @@ int store_put_backend(struct store *store, const uuid_t lb, const struct backend
 		      store_done_cb *done, void *arg);
 int store_delete_backend(struct store *store, const uuid_t lb, const uuid_t backend,
 			 store_done_cb *done, void *arg);
+
+/* BGP peers asked for by the API, password and all; told apart by their address. */
+int store_put_bgp_peer(struct store *store, const struct bgp_peer_config *peer, store_done_cb *done,
+		       void *arg);
+int store_delete_bgp_peer(struct store *store, const struct addr *peer, store_done_cb *done,
+			  void *arg);
+/* As store_load(); `found` borrows. */
+int store_load_bgp_peers(struct store *store,
+			 void (*found)(void *arg, const struct bgp_peer_config *peer), void *arg,
+			 struct errbuf *err);
 
 #endif

@@ -19,16 +19,19 @@ enum store_change_kind {
 	DELETE_LOAD_BALANCER,
 	PUT_BACKEND,
 	DELETE_BACKEND,
+	PUT_BGP_PEER,
+	DELETE_BGP_PEER,
 	STORE_CHANGE_KINDS
 };
 
 struct store_change {
 	STAILQ_ENTRY(store_change) link;
 	enum store_change_kind kind;
-	uuid_t lb_uuid;
-	uuid_t backend_uuid;     /* *_BACKEND */
-	struct load_balancer lb; /* PUT_LOAD_BALANCER; its backends are not looked at */
-	struct backend backend;  /* PUT_BACKEND */
+	uuid_t lb_uuid;              /* *_LOAD_BALANCER, *_BACKEND */
+	uuid_t backend_uuid;         /* *_BACKEND */
+	struct load_balancer lb;     /* PUT_LOAD_BALANCER; its backends are not looked at */
+	struct backend backend;      /* PUT_BACKEND */
+	struct bgp_peer_config peer; /* PUT_BGP_PEER; of DELETE_BGP_PEER the address */
 	store_done_cb *done;
 	void *arg;
 };
@@ -41,7 +44,7 @@ struct store_sql {
 	char *path;
 	sqlite3_stmt *changes[STORE_CHANGE_KINDS];
 	sqlite3_stmt *begin, *commit, *rollback;
-	sqlite3_stmt *select_load_balancers, *select_backends;
+	sqlite3_stmt *select_load_balancers, *select_backends, *select_bgp_peers;
 };
 
 /* Opens or creates the database file, checks it, brings the schema in place. sql is zeroed before
@@ -56,5 +59,10 @@ int store_sql_commit(struct store_sql *sql, const struct store_change_list *chan
 /* As store_load(). */
 int store_sql_load(struct store_sql *sql, void (*found)(void *arg, struct load_balancer *lb),
 		   void *arg, struct errbuf *err);
+
+/* As store_load_bgp_peers(). */
+int store_sql_load_bgp_peers(struct store_sql *sql,
+			     void (*found)(void *arg, const struct bgp_peer_config *peer),
+			     void *arg, struct errbuf *err);
 
 #endif

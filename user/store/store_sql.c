@@ -16,16 +16,34 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/addr.h"
 
-#define SCHEMA_VERSION  1
+#define SCHEMA_VERSION  2
 #define APPLICATION_ID  0x736c6264 /* "slbd" */
 #define BUSY_TIMEOUT_MS 2000
 #define UUID_TEXT_SIZE  37
 
 #define STRINGIFY_(x) #x
 #define STRINGIFY(x)  STRINGIFY_(x)
+
+/* What version 2 has and version 1 had not. */
+#define SCHEMA_OF_VERSION_2                                           \
+	"CREATE TABLE bgp_peer ("                                     \
+	" address TEXT PRIMARY KEY NOT NULL,"                         \
+	" asn INTEGER NOT NULL CHECK (asn BETWEEN 1 AND 4294967295)," \
+	" port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),"    \
+	" hold_s INTEGER NOT NULL,"                                   \
+	" connect_retry_s INTEGER NOT NULL,"                          \
+	" multihop INTEGER NOT NULL,"                                 \
+	" ttl_security INTEGER NOT NULL,"                             \
+	" passive INTEGER NOT NULL CHECK (passive IN (0, 1)),"        \
+	" source TEXT NOT NULL,"                                      \
+	" password TEXT NOT NULL);"                                   \
+	"PRAGMA user_version = " STRINGIFY(SCHEMA_VERSION) ";"
+
+static const char upgrade_from_1[] = "BEGIN IMMEDIATE;" SCHEMA_OF_VERSION_2 "COMMIT";
 
 static const char schema[] =
 	"BEGIN IMMEDIATE;"
@@ -50,10 +68,7 @@ static const char schema[] =
 	" weight INTEGER NOT NULL CHECK (weight >= 0),"
 	" state TEXT NOT NULL,"
 	" UNIQUE (load_balancer, ip, port));"
-	"PRAGMA application_id = " STRINGIFY(APPLICATION_ID) ";"
-							     "PRAGMA user_version = " STRINGIFY(
-								     SCHEMA_VERSION) ";"
-										     "COMMIT";
+	"PRAGMA application_id = " STRINGIFY(APPLICATION_ID) ";" SCHEMA_OF_VERSION_2 "COMMIT";
 
 static const char *const change_texts[STORE_CHANGE_KINDS] = {
 	[PUT_LOAD_BALANCER] =
@@ -68,6 +83,11 @@ static const char *const change_texts[STORE_CHANGE_KINDS] = {
 			"type = ?5,"
 			" weight = ?6, state = ?7",
 	[DELETE_BACKEND] = "DELETE FROM backend WHERE load_balancer = ?1 AND uuid = ?2",
+	[PUT_BGP_PEER] =
+		"INSERT OR REPLACE INTO bgp_peer (address, asn, port, hold_s, connect_retry_s,"
+		" multihop, ttl_security, passive, source, password)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+	[DELETE_BGP_PEER] = "DELETE FROM bgp_peer WHERE address = ?1",
 };
 
 static const char select_load_balancers[] =
@@ -75,6 +95,10 @@ static const char select_load_balancers[] =
 	" FROM load_balancer ORDER BY created_order";
 static const char select_backends[] = "SELECT uuid, ip, port, type, weight, state FROM backend"
 				      " WHERE load_balancer = ?1 ORDER BY number";
+
+static const char select_bgp_peers[] =
+	"SELECT address, asn, port, hold_s, connect_retry_s, multihop, ttl_security, passive,"
+	" source, password FROM bgp_peer ORDER BY rowid";
 
 /* ---- failures ----------------------------------------------------------------------------- */
 
@@ -233,6 +257,8 @@ static int bring_schema(struct store_sql *sql, struct errbuf *err)
 				  "%s is an SQLite database, but not one of slb's; give another "
 				  "--state-dir or move the file away",
 				  sql->path);
+	if (version == 1)
+		return execute(sql, upgrade_from_1, err);
 	if (version != SCHEMA_VERSION)
 		return errbuf_set(err, -EPROTO,
 				  "the store %s has schema %" PRId64
@@ -252,6 +278,7 @@ static int prepare_all(struct store_sql *sql, struct errbuf *err)
 		{ "ROLLBACK", &sql->rollback },
 		{ select_load_balancers, &sql->select_load_balancers },
 		{ select_backends, &sql->select_backends },
+		{ select_bgp_peers, &sql->select_bgp_peers },
 	};
 	int rc = SQLITE_OK;
 
@@ -280,6 +307,11 @@ int store_sql_open(struct store_sql *sql, const char *path, struct errbuf *err)
 		return fail(sql, rc, "cannot open", err);
 	if (sqlite3_db_readonly(sql->db, "main") == 1)
 		return fail(sql, SQLITE_READONLY, "cannot open", err);
+	/* Passwords of BGP peers are in it; -wal and -shm get the mode of the file. */
+	if (chmod(path, 0600) < 0)
+		return errbuf_set(err, -errno,
+				  "cannot make %s readable by its owner alone: %s; check its owner",
+				  path, strerror(errno));
 	sqlite3_extended_result_codes(sql->db, 1);
 	sqlite3_busy_timeout(sql->db, BUSY_TIMEOUT_MS);
 
@@ -305,6 +337,7 @@ void store_sql_close(struct store_sql *sql)
 	sqlite3_finalize(sql->rollback);
 	sqlite3_finalize(sql->select_load_balancers);
 	sqlite3_finalize(sql->select_backends);
+	sqlite3_finalize(sql->select_bgp_peers);
 	sqlite3_close(sql->db);
 	free(sql->path);
 	memset(sql, 0, sizeof(*sql));
@@ -365,6 +398,24 @@ static int bind_backend(sqlite3_stmt *stmt, const struct backend *backend)
 	return rc;
 }
 
+static int bind_bgp_peer(sqlite3_stmt *stmt, const struct bgp_peer_config *peer)
+{
+	int rc = sqlite3_bind_int64(stmt, 2, peer->as);
+
+	keep_first(&rc, sqlite3_bind_int(stmt, 3, peer->port));
+	keep_first(&rc, sqlite3_bind_int(stmt, 4, peer->hold_s));
+	keep_first(&rc, sqlite3_bind_int(stmt, 5, peer->connect_retry_s));
+	keep_first(&rc, sqlite3_bind_int(stmt, 6, peer->multihop));
+	keep_first(&rc, sqlite3_bind_int(stmt, 7, peer->ttl_security));
+	keep_first(&rc, sqlite3_bind_int(stmt, 8, peer->passive));
+	if (peer->source.family == AF_UNSPEC)
+		keep_first(&rc, sqlite3_bind_text(stmt, 9, "", -1, SQLITE_STATIC));
+	else
+		keep_first(&rc, bind_addr(stmt, 9, &peer->source));
+	keep_first(&rc, sqlite3_bind_text(stmt, 10, peer->password, -1, SQLITE_STATIC));
+	return rc;
+}
+
 static int step_once(sqlite3_stmt *stmt)
 {
 	int rc = sqlite3_step(stmt);
@@ -376,9 +427,14 @@ static int step_once(sqlite3_stmt *stmt)
 static int apply_change(struct store_sql *sql, const struct store_change *change)
 {
 	sqlite3_stmt *stmt = sql->changes[change->kind];
-	int rc = bind_uuid(stmt, 1, change->lb_uuid);
+	int rc = change->kind == PUT_BGP_PEER || change->kind == DELETE_BGP_PEER
+			 ? bind_addr(stmt, 1, &change->peer.address)
+			 : bind_uuid(stmt, 1, change->lb_uuid);
 
 	switch (change->kind) {
+	case PUT_BGP_PEER:
+		keep_first(&rc, bind_bgp_peer(stmt, &change->peer));
+		break;
 	case PUT_LOAD_BALANCER:
 		keep_first(&rc, bind_load_balancer(stmt, &change->lb));
 		break;
@@ -559,6 +615,66 @@ int store_sql_load(struct store_sql *sql, void (*found)(void *arg, struct load_b
 		error = load_row(sql, found, arg, err);
 		if (error < 0)
 			break;
+	}
+	if (error == 0 && rc != SQLITE_DONE)
+		error = fail(sql, rc, "cannot read", err);
+	sqlite3_reset(stmt);
+	return error;
+}
+
+/* A column that holds a number from 0 to max. */
+static bool read_number(sqlite3_stmt *stmt, int column, int64_t max, int64_t *ret)
+{
+	*ret = sqlite3_column_int64(stmt, column);
+	return *ret >= 0 && *ret <= max;
+}
+
+/* Columns as in select_bgp_peers. */
+static bool read_bgp_peer(sqlite3_stmt *stmt, struct bgp_peer_config *peer)
+{
+	int64_t as, port, hold_s, connect_retry_s, multihop, ttl_security;
+	const char *source = column_text(stmt, 8), *password = column_text(stmt, 9);
+
+	if (addr_parse(column_text(stmt, 0), &peer->address) < 0 ||
+	    !read_number(stmt, 1, UINT32_MAX, &as) || !read_number(stmt, 2, UINT16_MAX, &port) ||
+	    !read_number(stmt, 3, UINT16_MAX, &hold_s) ||
+	    !read_number(stmt, 4, UINT16_MAX, &connect_retry_s) ||
+	    !read_number(stmt, 5, UINT8_MAX, &multihop) ||
+	    !read_number(stmt, 6, UINT8_MAX, &ttl_security) ||
+	    (*source != '\0' && addr_parse(source, &peer->source) < 0) ||
+	    strlen(password) > BGP_PASSWORD_MAX)
+		return false;
+	peer->as = (uint32_t)as;
+	peer->port = (uint16_t)port;
+	peer->hold_s = (uint16_t)hold_s;
+	peer->connect_retry_s = (uint16_t)connect_retry_s;
+	peer->multihop = (uint8_t)multihop;
+	peer->ttl_security = (uint8_t)ttl_security;
+	peer->passive = sqlite3_column_int(stmt, 7) != 0;
+	memcpy(peer->password, password, strlen(password) + 1);
+	return true;
+}
+
+int store_sql_load_bgp_peers(struct store_sql *sql,
+			     void (*found)(void *arg, const struct bgp_peer_config *peer),
+			     void *arg, struct errbuf *err)
+{
+	sqlite3_stmt *stmt = sql->select_bgp_peers;
+	int error = 0, rc;
+
+	while (error == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		struct bgp_peer_config peer = { 0 };
+
+		if (read_bgp_peer(stmt, &peer))
+			found(arg, &peer);
+		else
+			error = errbuf_set(
+				err, -EUCLEAN,
+				"the store %s: table bgp_peer has a row (address %.60s) that slb "
+				"cannot have written; correct or delete it with `sqlite3`, or "
+				"restore a backup",
+				sql->path, column_text(stmt, 0));
+		explicit_bzero(peer.password, sizeof(peer.password));
 	}
 	if (error == 0 && rc != SQLITE_DONE)
 		error = fail(sql, rc, "cannot read", err);

@@ -403,7 +403,7 @@ int bgp_peer_parse(const char *text, struct bgp_peer_config *ret, struct errbuf 
 	struct bgp_peer_config peer = {
 		.port = BGP_PORT,
 		.hold_s = BGP_HOLD_DEFAULT_S,
-		.connect_retry_s = 5,
+		.connect_retry_s = BGP_CONNECT_RETRY_DEFAULT_S,
 	};
 	char copy[PEER_TEXT_SIZE];
 	int result;

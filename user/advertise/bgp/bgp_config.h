@@ -16,27 +16,12 @@
 #include <stdint.h>
 
 #include "advertise/bgp/bgp_message.h"
+#include "core/bgp_peers.h"
 #include "lib/addr.h"
 #include "lib/errbuf.h"
 
-#define BGP_PASSWORD_MAX       80 /* TCP_MD5SIG_MAXKEYLEN */
-#define BGP_HOLD_DEFAULT_S     90 /* rfc: 4271 §10 */
 #define BGP_LOCAL_PREF_DEFAULT 100
 #define BGP_RESTART_DEFAULT_S  120
-#define BGP_HOPS_MAX           255
-
-struct bgp_peer_config {
-	struct addr address;
-	uint32_t as;
-	uint16_t port;
-	uint16_t hold_s;
-	uint16_t connect_retry_s;
-	uint8_t multihop; /* 0: an eBGP peer is one hop away (TTL 1), iBGP as the system has it */
-	uint8_t ttl_security; /* GTSM (rfc: 5082): the most hops the peer is away; 0: off */
-	bool passive;         /* never connects, waits to be connected to */
-	struct addr source;   /* AF_UNSPEC: as the kernel picks */
-	char password[BGP_PASSWORD_MAX + 1]; /* TCP-MD5 (rfc: 2385); empty: none */
-};
 
 struct bgp_config {
 	uint32_t as;

@@ -450,6 +450,17 @@ bool bgp_speaker_peer_status(const struct bgp_speaker *speaker, size_t index,
 	return false;
 }
 
+bool bgp_speaker_find_peer(const struct bgp_speaker *speaker, const struct addr *address,
+			   struct bgp_peer_status *ret)
+{
+	const struct peer_entry *entry = find_peer(speaker, address);
+
+	if (entry == NULL)
+		return false;
+	bgp_peer_status(entry->peer, ret);
+	return true;
+}
+
 void bgp_speaker_status(const struct bgp_speaker *speaker, struct bgp_speaker_status *ret)
 {
 	struct bgp_peer_status status;

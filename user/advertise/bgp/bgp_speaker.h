@@ -42,6 +42,10 @@ int bgp_speaker_remove_peer(struct bgp_speaker *speaker, const struct addr *peer
 bool bgp_speaker_peer_status(const struct bgp_speaker *speaker, size_t index,
 			     struct bgp_peer_status *ret);
 
+/* The one at this address; false when it is no peer. */
+bool bgp_speaker_find_peer(const struct bgp_speaker *speaker, const struct addr *address,
+			   struct bgp_peer_status *ret);
+
 struct bgp_speaker_status {
 	uint32_t as, router_id;
 	uint16_t listen_port;
