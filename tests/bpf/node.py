@@ -107,16 +107,18 @@ def constants(path, tunables):
 
 
 class Node:
-    """second_multiplier: 0 stops the clock. sizes: max_entries of maps that differ from SIZES."""
+    """second_multiplier: 0 stops the clock. objects: the folder of the programs. sizes: max_entries of maps that differ
+    from SIZES."""
 
-    def __init__(self, second_multiplier=(1 << 32) // 250, answers_per_s=1 << 30, **sizes):
+    def __init__(self, second_multiplier=(1 << 32) // 250, answers_per_s=1 << 30, objects=OBJECTS,
+                 **sizes):
         sizes = {**SIZES, **sizes}
         tunables = {"slb_second_multiplier": second_multiplier, "slb_answers_per_s": answers_per_s}
-        self.xdp = libbpf.Object(f"{OBJECTS}/xdp.bpf.o", sizes,
-                                 constants=constants(f"{OBJECTS}/xdp.bpf.o", tunables))
+        self.xdp = libbpf.Object(f"{objects}/xdp.bpf.o", sizes,
+                                 constants=constants(f"{objects}/xdp.bpf.o", tunables))
         shared = {n: m for n, m in self.xdp.maps.items() if not n.endswith(".rodata")}
-        self.tc = libbpf.Object(f"{OBJECTS}/tc.bpf.o", sizes, reuse=shared,
-                                constants=constants(f"{OBJECTS}/tc.bpf.o", tunables))
+        self.tc = libbpf.Object(f"{objects}/tc.bpf.o", sizes, reuse=shared,
+                                constants=constants(f"{objects}/tc.bpf.o", tunables))
         self.maps = self.xdp.maps
         self.programs = {"xdp": self.xdp.programs["slb_xdp"], "tc": self.tc.programs["slb_tc"]}
         self.clock = self.xdp.programs["slb_clock"]
