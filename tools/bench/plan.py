@@ -30,6 +30,7 @@ CLIENT_PORT_FIRST = 1024
 PORT_FIRST, PORT_COUNT = 1024, 60000
 VIP_PORT, NEW_PORT, BACKEND_PORT = 80, 81, 8080
 BACKEND_MAC = "02:00:00:00:02:40"
+PAYLOAD_BYTES = 40  # so that any frame is longer than HEAD_BYTES
 BATCH = 4096  # flows half open at a time while tables are filled
 
 # By family: the first client, its network, the first backend of the service of established flows, and of the one
@@ -75,7 +76,7 @@ class Packets:
         self.family, self.protocol, self.is_reply, self.is_fixed = family, protocol, is_reply, is_fixed
         own, first = ADDRESSES[family], FIRST[family]
         vip_port = VIP_PORT if service == "backend" else NEW_PORT
-        more = {"payload": b"x" * 40, **fields}
+        more = {"payload": bytes(PAYLOAD_BYTES), **fields}
         if is_reply:
             self.device = OUT
             head = frame(family, protocol, first[service], BACKEND_PORT, own["node_out"], PORT_FIRST,
@@ -120,7 +121,9 @@ class Source:
             context = struct.pack("<6I", 0, len(packets.frame), 0, index, 0, 0)
         else:
             context = n.TC_TYPES.pack("__sk_buff", ifindex=index)
-        return self.object.programs[f"source_{hook}"].time(packets.frame, context, repeat)
+        verdict, ns = self.object.programs[f"source_{hook}"].time(packets.frame, context, repeat)
+        assert verdict in n.VERDICTS[hook], f"{hook}: the program measured was not reached"
+        return verdict, ns
 
 
 class Contender:
@@ -203,8 +206,8 @@ class Slb(Contender):
         source.aim(hook, self.programs[hook])
         if protocol == TCP:
             steps = (Packets(family, TCP, flags="S", seq=1000),
-                     Packets(family, TCP, is_reply=True, flags="SA", seq=5000, ack=1001, payload=b"x" * 20),
-                     Packets(family, TCP, flags="A", seq=1001, ack=5021))
+                     Packets(family, TCP, is_reply=True, flags="SA", seq=5000, ack=1001),
+                     Packets(family, TCP, flags="A", seq=1001, ack=5001 + PAYLOAD_BYTES))
         else:
             steps = Packets(family, UDP), Packets(family, UDP, is_reply=True)
         for begin in range(0, flows, BATCH):

@@ -350,8 +350,11 @@ static __always_inline __u32 handle(void *ctx, __u32 ifindex, const int family,
 
 	if (!parse(family, packet, end))
 		return 0;
-	if (what == PARSE) /* the key is used, or there would be none */
-		return packet->key.addr[0] != 1 && *packet->ports != 1 && *packet->check != 1 ? 1 : 0;
+	if (what == PARSE) {
+		/* Or none of it would be computed. */
+		asm volatile("" : : "r"(&packet->key), "r"(packet->check) : "memory");
+		return 0;
+	}
 	flow = find(family, packet);
 	if (!flow && what == NEW)
 		flow = begin(family, packet);
@@ -386,7 +389,7 @@ static __always_inline __u32 handle(void *ctx, __u32 ifindex, const int family,
 			ifindex = handle(ctx, ctx->in_ifindex, AF_INET6, what, &packet, end);      \
 		else                                                                               \
 			return up;                                                                 \
-		if (!ifindex || what == PARSE)                                                     \
+		if (!ifindex)                                                                      \
 			return up;                                                                 \
 		return (int)bpf_redirect(ifindex, 0);                                              \
 	}
