@@ -69,8 +69,12 @@ _update = _prototype("bpf_map_update_elem", ctypes.c_int, ctypes.c_int, _P, _P, 
 _lookup = _prototype("bpf_map_lookup_elem", ctypes.c_int, ctypes.c_int, _P, _P)
 _delete = _prototype("bpf_map_delete_elem", ctypes.c_int, ctypes.c_int, _P)
 _next_key = _prototype("bpf_map_get_next_key", ctypes.c_int, ctypes.c_int, _P, _P)
+_info = _prototype("bpf_obj_get_info_by_fd", ctypes.c_int, ctypes.c_int, _P, _P)
 _test_run = _prototype("bpf_prog_test_run_opts", ctypes.c_int, ctypes.c_int, _P)
 _cpus = _prototype("libbpf_num_possible_cpus", ctypes.c_int)()
+
+# Of struct bpf_prog_info (<linux/bpf.h>), from Linux 5.16 on.
+_INFO_BYTES, _INFO_VERIFIED_INSNS = 224, 216
 
 _PERCPU_TYPES = (5, 6, 10)  # per-CPU hash, array, LRU hash
 
@@ -150,6 +154,13 @@ class Program:
             opts.ctx_size_in = len(context)
         _check(_test_run(self.fd, ctypes.byref(opts)), f"run {self.name}")
         return ctypes.c_int32(opts.retval).value, self._out.raw[:opts.data_size_out]
+
+    def verified_instructions(self):
+        """How many the verifier went through to load it."""
+        info = ctypes.create_string_buffer(_INFO_BYTES)
+        length = ctypes.c_uint32(_INFO_BYTES)
+        _check(_info(self.fd, info, ctypes.byref(length)), f"info of {self.name}")
+        return int.from_bytes(info.raw[_INFO_VERIFIED_INSNS:_INFO_VERIFIED_INSNS + 4], "little")
 
     def time(self, data, context, repeat):
         """Runs it `repeat` times on one frame. Returns (the last verdict, ns of this thread's CPU time a run)."""
