@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * reference: the least that a NAT of this kind can do with the kernel's own maps, to measure slb by.
+ * reference: the least that a NAT of this kind can do with the kernel's own maps, to measure slb
+ * by.
  *
  * It checks no more than the verifier asks for, follows no TCP state, counts nothing, has no
  * services, ages nothing, and asks the kernel for no route: what it needs is in the flow. Both
@@ -162,7 +163,8 @@ static __always_inline int parse(const int family, struct packet *packet, const 
 	if (family == AF_INET) {
 		struct iphdr *ip = packet->ip;
 
-		if ((void *)(ip + 1) > end || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff))
+		if ((void *)(ip + 1) > end || *(__u8 *)ip != 0x45 ||
+		    ip->frag_off & bpf_htons(0x3fff))
 			return 0;
 		addr_copy(family, packet->key.addr, &ip->saddr);
 		protocol = ip->protocol;
@@ -371,27 +373,27 @@ static __always_inline __u32 handle(void *ctx, __u32 ifindex, const int family,
 	return flow->hop.ifindex;
 }
 
-#define PROGRAM(hook, context, in_ifindex, name, what, up)                                         \
-	SEC(#hook)                                                                                 \
-	int ref_##hook##_##name(struct context *ctx)                                               \
-	{                                                                                          \
-		const void *end = (void *)(long)ctx->data_end;                                     \
-		struct packet packet;                                                              \
-		__u32 ifindex;                                                                     \
-                                                                                                   \
-		packet.eth = (void *)(long)ctx->data;                                              \
-		packet.ip = packet.eth + 1;                                                        \
-		if (packet.ip > end)                                                               \
-			return up;                                                                 \
-		if (packet.eth->h_proto == bpf_htons(ETH_P_IP))                                    \
-			ifindex = handle(ctx, ctx->in_ifindex, AF_INET, what, &packet, end);       \
-		else if (packet.eth->h_proto == bpf_htons(ETH_P_IPV6))                             \
-			ifindex = handle(ctx, ctx->in_ifindex, AF_INET6, what, &packet, end);      \
-		else                                                                               \
-			return up;                                                                 \
-		if (!ifindex)                                                                      \
-			return up;                                                                 \
-		return (int)bpf_redirect(ifindex, 0);                                              \
+#define PROGRAM(hook, context, in_ifindex, name, what, up)                                    \
+	SEC(#hook)                                                                            \
+	int ref_##hook##_##name(struct context *ctx)                                          \
+	{                                                                                     \
+		const void *end = (void *)(long)ctx->data_end;                                \
+		struct packet packet;                                                         \
+		__u32 ifindex;                                                                \
+                                                                                              \
+		packet.eth = (void *)(long)ctx->data;                                         \
+		packet.ip = packet.eth + 1;                                                   \
+		if (packet.ip > end)                                                          \
+			return up;                                                            \
+		if (packet.eth->h_proto == bpf_htons(ETH_P_IP))                               \
+			ifindex = handle(ctx, ctx->in_ifindex, AF_INET, what, &packet, end);  \
+		else if (packet.eth->h_proto == bpf_htons(ETH_P_IPV6))                        \
+			ifindex = handle(ctx, ctx->in_ifindex, AF_INET6, what, &packet, end); \
+		else                                                                          \
+			return up;                                                            \
+		if (!ifindex)                                                                 \
+			return up;                                                            \
+		return (int)bpf_redirect(ifindex, 0);                                         \
 	}
 
 #define XDP(name, what) PROGRAM(xdp, xdp_md, ingress_ifindex, name, what, XDP_PASS)

@@ -57,7 +57,7 @@ class Report:
         low, middle, high = quartiles(values)
         row = {"case": case, "contender": contender, "unit": unit, "median": middle, "low": low,
                "high": high, "rounds": len(values)}
-        line = f"  {contender:<26}{middle:>11,.1f} {unit:<9} {low:>10,.1f} … {high:<10,.1f}"
+        line = f"  {contender:<26}{middle:>11,.1f} {unit:<11} {low:>10,.1f} … {high:<10,.1f}"
         if ratios:
             row |= {"against": reference, "ratio": ratios[1], "ratio_low": ratios[0],
                     "ratio_high": ratios[2]}
