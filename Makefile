@@ -6,7 +6,9 @@
 CLANG   ?= clang
 BPFTOOL ?= bpftool
 PYTHON  ?= /usr/bin/python3
-B       := build
+# `make bench B=NAME` names what is measured; the build's folder stays.
+BENCH_GROUP := $(if $(filter command line,$(origin B)),$(B))
+override B  := build
 
 # Short lines; V=1 shows the commands.
 Q   := $(if $(V),,@)
@@ -168,6 +170,22 @@ build-tests: slb $(B)/slb-asan $(BPF_OBJECTS) $(UNIT_TESTS) ## build the program
 
 check: ## install, build and run every test; ends with "N passed, N failed[, N skipped]" (root)
 	tests/check
+
+# What slb is measured with; see tools/bench/README.md.
+BENCH := $(patsubst tools/bench/%.bpf.c,$(B)/bench/%.bpf.o,$(wildcard tools/bench/*.bpf.c)) $(B)/bench/traffic
+.PHONY: bench
+bench: slb $(BPF_OBJECTS) $(BENCH) ## measure slb (root, 15 minutes); B=established runs one group
+	vendor/install lab test bench
+	tools/bench/run $(BENCH_GROUP)
+$(B)/bench/%.bpf.o: tools/bench/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,CLANG)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
+	@llvm-strip -g $@.tmp && mv $@.tmp $@
+$(B)/bench/traffic: tools/bench/traffic.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu17 $(CPPFLAGS) $(CFLAGS) $(WARNINGS) -o $@ $<
 
 demo: ## show slb balancing connections in a lab of namespaces (root)
 	tools/demo

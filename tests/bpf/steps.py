@@ -18,11 +18,9 @@ import libbpf
 _lib = libbpf._lib  # pylint: disable=protected-access
 _insns = libbpf._prototype("bpf_program__insns", ctypes.c_void_p, ctypes.c_void_p)
 _insn_count = libbpf._prototype("bpf_program__insn_cnt", ctypes.c_size_t, ctypes.c_void_p)
-_fd_by_id = libbpf._prototype("bpf_map_get_fd_by_id", ctypes.c_int, ctypes.c_uint32)
 
 MASK64, MASK32 = (1 << 64) - 1, (1 << 32) - 1
 STACK_BYTES = 512
-INNER_KEY, INNER_VALUE = 4, 4  # of the schedules, the only inner maps
 
 LD, LDX, ST, STX, ALU, JMP, JMP32, ALU64 = range(8)
 SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
@@ -69,28 +67,17 @@ class Maps:
         self.by_fd = {m.fd: m for m in maps.values()}
         self.memory = memory
         self.values = {}
-        self.inner = {}  # address that stands for an inner map -> its fd
 
     def name(self, handle):
-        return self.by_fd[handle].name if handle in self.by_fd else "schedule"
+        return self.by_fd[handle].name
 
     def sizes(self, handle):
-        found = self.by_fd.get(handle)
-        return (found.key_bytes, found.value_bytes) if found else (INNER_KEY, INNER_VALUE)
+        return self.by_fd[handle].key_bytes, self.by_fd[handle].value_bytes
 
     def _fetch(self, handle, key):
-        found = self.by_fd.get(handle)
-        if found:
-            value = found.read(key)
-            if isinstance(value, list):
-                value = value[0]
-        else:
-            room = ctypes.create_string_buffer(INNER_VALUE)
-            value = room.raw if libbpf._lookup(self.inner[handle], key, room) == 0 else None
-        if value is not None and self.name(handle) == "schedules":
-            address = self.memory.hold(value)
-            self.inner[address] = _fd_by_id(struct.unpack("<I", value)[0])
-            return address
+        value = self.by_fd[handle].read(key)
+        if isinstance(value, list):  # of each processor
+            value = value[0]
         return value and self.memory.hold(value)
 
     def lookup(self, handle, key):

@@ -57,15 +57,18 @@ class Report:
         low, middle, high = quartiles(values)
         row = {"case": case, "contender": contender, "unit": unit, "median": middle, "low": low,
                "high": high, "rounds": len(values)}
-        line = f"  {contender:<26}{middle:>11,.1f} {unit:<11} {low:>10,.1f} … {high:<10,.1f}"
+        line = f"  {contender:<42}{middle:>11,.1f} {unit:<11}"
+        if len(values) > 1:
+            line += f" {low:>10,.1f} … {high:<10,.1f}"
         if ratios:
             row |= {"against": reference, "ratio": ratios[1], "ratio_low": ratios[0],
                     "ratio_high": ratios[2]}
             line += f" {ratios[1]:>6.2f} × {reference}  ({ratios[0]:.2f} … {ratios[2]:.2f})"
-        if limit is not None:
-            reached = ratios[1] >= limit if more_is_better else ratios[1] <= limit
+        if limit is not None:  # of the ratio where there is one, else of the value itself
+            figure = ratios[1] if ratios else middle
+            reached = figure >= limit if more_is_better else figure <= limit
             row |= {"limit": limit, "reached": reached}
-            line += f"  {'≥' if more_is_better else '≤'} {limit}: {'yes' if reached else 'NO'}"
+            line += f"  {'≥' if more_is_better else '≤'} {limit:g}: {'yes' if reached else 'NO'}"
         print(line, flush=True)
         self.rows.append(row)
 
