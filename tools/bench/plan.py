@@ -72,8 +72,9 @@ class Packets:
     """One kind of packets: a frame for the source program's head, and how it varies with the flow."""
 
     def __init__(self, family, protocol, is_reply=False, service="backend", is_fixed=False,
-                 head=None, **fields):
+                 is_verified=False, head=None, **fields):
         self.family, self.protocol, self.is_reply, self.is_fixed = family, protocol, is_reply, is_fixed
+        self.is_verified = is_verified
         own, first = ADDRESSES[family], FIRST[family]
         vip_port = VIP_PORT if service == "backend" else NEW_PORT
         more = {"payload": bytes(PAYLOAD_BYTES), **fields}
@@ -96,8 +97,9 @@ class Packets:
         mask = flows - 1
         shuffle = 0 if in_order or flows < 4 else half_of(mask)
         return (self.frame[:HEAD_BYTES].ljust(HEAD_BYTES, b"\0")
-                + struct.pack("<Q8I", begin, mask, shuffle, self.addr_first, self.port_first, self.shift,
-                              int(self.is_reply), int(self.family == 6), int(self.is_fixed)))
+                + struct.pack("<Q9I4x", begin, mask, shuffle, self.addr_first, self.port_first, self.shift,
+                              int(self.is_reply), int(self.family == 6), int(self.is_fixed),
+                              int(self.is_verified)))
 
 
 ALL_FLOWS = 1 << 24

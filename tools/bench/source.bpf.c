@@ -44,7 +44,9 @@ struct source {
 	__u32 shift; /* log2 of ports per client, or of backends */
 	__u32 is_reply;
 	__u32 is_v6;
-	__u32 is_fixed; /* the head as it is */
+	__u32 is_fixed;    /* the head as it is */
+	__u32 is_verified; /* tc: the checksum counts as checked by the device */
+	__u32 pad;
 };
 
 struct {
@@ -172,6 +174,11 @@ int source_xdp(struct xdp_md *ctx)
 SEC("tc")
 int source_tc(struct __sk_buff *ctx)
 {
+	__u32 zero = 0;
+	const struct source *source = bpf_map_lookup_elem(&sources, &zero);
+
+	if (source && source->is_verified)
+		bpf_csum_level(ctx, BPF_CSUM_LEVEL_INC);
 	if (write_frame((void *)(long)ctx->data, (void *)(long)ctx->data_end))
 		bpf_tail_call(ctx, &tc_target, 0);
 	return TC_ACT_STOLEN;
