@@ -66,7 +66,9 @@ static __always_inline int classify(ctx_t *ctx, const int family, struct work *w
 		return CTX_UP;
 	work->flow = half_open_find(family, &work->key);
 	work->is_half_open = 1;
-	if (work->flow)
+	/* A SYN has no flow that the others would miss; should it be a late copy, what it begins is
+	 * never found. */
+	if (work->flow || packet_is_syn(&work->packet))
 		return GO_ON;
 	/* Another CPU may have promoted it since the first look: it inserts there before it removes
 	 * here. */

@@ -18,9 +18,9 @@ from node import IN, OUT, device_index
 ESTABLISHED = {("xdp", 4): 210, ("xdp", 6): 210, ("tc", 4): 250, ("tc", 6): 250}
 NEW_FLOW = {("xdp", 4): 1200, ("xdp", 6): 1500, ("tc", 4): 1300, ("tc", 6): 1600}
 FOREIGN = {"xdp": 290, "tc": 320}
-# Lookups in hash tables for a new flow: three in flows (the packet, the packet again after half_open, the source port),
-# one in services, two in half_open (the packet, and the entry just made).
-NEW_FLOW_LOOKUPS = 6
+# Lookups in hash tables for a new flow: two in flows (the packet, the source port), one in services, two in half_open
+# (the packet, and the entry just made).
+NEW_FLOW_LOOKUPS = 5
 
 # What the verifier goes through to load slb_xdp or slb_tc; the kernel gives up at 1,000,000, and
 # loading takes a second for every few 100,000.
