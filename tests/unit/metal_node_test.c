@@ -185,11 +185,8 @@ static void test_peers_and_routes(void **state)
 			  "+fc00::e as 65530 from fd09::1 as 65000 hops 5 password \n");
 	assert_string_equal(f->reports, "Querying BGP settings for [node-a]\n"
 					"Route to BGP peer 169.254.255.1 is via 10.9.0.2\n"
-					"Add a peer configuration for:169.254.255.1\n"
 					"Route to BGP peer 169.254.255.2 is via 10.9.0.2\n"
-					"Add a peer configuration for:169.254.255.2\n"
-					"Route to BGP peer fc00::e is via fd09::2\n"
-					"Add a peer configuration for:fc00::e\n");
+					"Route to BGP peer fc00::e is via fd09::2\n");
 	check_via(f, "169.254.255.2", "10.9.0.2");
 	check_via(f, "fc00::e", "fd09::2");
 

@@ -12,6 +12,7 @@
 
 #define ARGS_MAX 40
 #define BASE     "--arp --adapter eth0 --ipamRange 10.0.0.1-10.0.0.9"
+#define METAL    "--bgp --equinixMetal --project p --facility am6 --adapter lo"
 #define BGP      "--bgp --bgp-as 65010 --adapter lo --ipamRange 10.0.0.1-10.0.0.9"
 
 /* Parses a command line written as one string, words separated by single spaces. */
@@ -108,6 +109,27 @@ static void bgp(void **state)
 	assert_int_equal(options.bgp_graceful_shutdown_s, 0);
 }
 
+static void equinix_metal(void **state)
+{
+	struct server_options options;
+	struct errbuf err;
+
+	(void)state;
+	assert_int_equal(parse(METAL, &options, &err), 0);
+	assert_int_equal(options.address_source, ADDRESSES_OF_EQUINIX_METAL);
+	assert_int_equal(options.bgp_config.as, 0); /* the API tells */
+	assert_null(options.device);
+	assert_int_equal(parse(METAL " --device node-a --equinix-api http://192.0.2.1/metal/v1 "
+				     "--address-source range --ipamRange 10.0.0.1 --bgp-as 65000",
+			       &options, &err),
+			 0);
+	assert_int_equal(options.address_source, ADDRESSES_OF_RANGE);
+	assert_string_equal(options.device, "node-a");
+	assert_string_equal(options.equinix_api, "http://192.0.2.1/metal/v1");
+	assert_int_equal(parse(BASE, &options, &err), 0);
+	assert_int_equal(options.address_source, ADDRESSES_OF_RANGE);
+}
+
 /* A wrong line, and what its sentence must hold. */
 static const char *const wrong[][2] = {
 	{ "", "--adapter" },
@@ -162,6 +184,14 @@ static const char *const wrong[][2] = {
 	{ BGP " --bgp-restart-time 4096", "0 to 4095, not '4096'" },
 	{ BGP " --bgp-graceful-shutdown 601", "not '601'" },
 	{ BGP " --bgp-as 65011", "--bgp-as is given twice" },
+	{ BGP " --project p", "--project has no meaning without --equinixMetal" },
+	{ BASE " --equinixMetal --project p --facility f", "no meaning without --bgp" },
+	{ "--bgp --equinixMetal --adapter lo --facility am6", "--project with the project's id" },
+	{ METAL " --ipamRange 10.0.0.1", "not from both" },
+	{ METAL " --address-source range", "--ipamRange with a range" },
+	{ METAL " --address-source dhcp", "range or equinix-metal, not 'dhcp'" },
+	{ METAL " --project=", "--project" },
+	{ BGP " --address-source equinix-metal", "without --equinixMetal" },
 	{ BGP " --bgp-pee 192.0.2.1,65001", "did you mean --bgp-peer?" },
 };
 
@@ -187,6 +217,7 @@ int main(void)
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(all_values),
 		cmocka_unit_test(bgp),
+		cmocka_unit_test(equinix_metal),
 		cmocka_unit_test(wrong_lines_are_explained),
 	};
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "advertise/placer.h"
 #include "lib/log.h"
@@ -68,6 +69,13 @@ static int open_speaker(struct layer3 *layer3, struct errbuf *err)
 	if (r < 0)
 		return r;
 	bgp.restarted = config->restarted;
+	if (bgp.as == 0)
+		bgp.as = config->metal != NULL ? equinix_metal_local_as(config->metal) : 0;
+	if (bgp.as == 0)
+		return errbuf_set(
+			err, -EAGAIN,
+			"the AS of this node is not known while the API of --equinixMetal "
+			"does not tell; try again, or give --bgp-as");
 	r = bgp_speaker_new(config->loop, &bgp, layer3->placer, &layer3->speaker, err);
 	if (r < 0)
 		return r;
@@ -113,6 +121,44 @@ static int add_peers(struct layer3 *layer3, struct errbuf *err)
 	return r;
 }
 
+/* ---- peers of the cloud ---------------------------------------------------------------------- */
+
+static void on_cloud_peer(void *arg, const struct equinix_metal_peer *told)
+{
+	struct layer3 *layer3 = arg;
+	struct bgp_speaker_status speaker;
+	struct bgp_peer_config peer = {
+		.address = told->address,
+		.as = told->as,
+		.port = BGP_PEER_PORT_DEFAULT,
+		.hold_s = BGP_HOLD_DEFAULT_S,
+		.connect_retry_s = BGP_CONNECT_RETRY_DEFAULT_S,
+		.multihop = told->multihop,
+		.source = told->source,
+	};
+	char text[ADDR_TEXT_SIZE];
+	struct errbuf err;
+
+	bgp_speaker_status(layer3->speaker, &speaker);
+	if (told->local_as != speaker.as)
+		log_warn("BGP peer %s expects AS %u, this node speaks as AS %u",
+			 addr_format(&told->address, text), told->local_as, speaker.as);
+	_Static_assert(sizeof(peer.password) == sizeof(told->password), "both are TCP-MD5's");
+	memcpy(peer.password, told->password, sizeof(peer.password));
+	if (bgp_peer_book_add(layer3->book, BGP_PEER_OF_CLOUD, &peer, &err) < 0)
+		log_warn("BGP peer of the cloud: %s", err.text);
+	explicit_bzero(peer.password, sizeof(peer.password));
+}
+
+static void on_cloud_peer_gone(void *arg, const struct addr *address)
+{
+	struct layer3 *layer3 = arg;
+
+	bgp_peer_book_drop(layer3->book, BGP_PEER_OF_CLOUD, address);
+}
+
+/* ---- open, continued ------------------------------------------------------------------------- */
+
 static void log_start(struct layer3 *layer3)
 {
 	struct bgp_speaker_status status;
@@ -150,6 +196,8 @@ int layer3_open(const struct layer3_config *config, struct layer3 **ret, struct 
 		layer3_close(layer3, true);
 		return r;
 	}
+	if (config->metal != NULL)
+		equinix_metal_watch_peers(config->metal, on_cloud_peer, on_cloud_peer_gone, layer3);
 	log_start(layer3);
 	*ret = layer3;
 	return 0;
@@ -217,6 +265,8 @@ void layer3_close(struct layer3 *layer3, bool keep)
 	if (layer3 == NULL)
 		return;
 	datapath = layer3->config.datapath;
+	if (layer3->config.metal != NULL)
+		equinix_metal_watch_peers(layer3->config.metal, NULL, NULL, NULL);
 	net_unsubscribe(layer3->subscription);
 	bgp_peer_book_close(layer3->book);
 	while (layer3->followed_count > 0)

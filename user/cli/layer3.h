@@ -7,6 +7,7 @@
 #define SLB_CLI_LAYER3_H
 
 #include "advertise/adapter.h"
+#include "cloud/equinix_metal.h"
 #include "cli/bgp_peer_book.h"
 #include "cli/server_options.h"
 
@@ -18,6 +19,7 @@ struct layer3_config {
 	struct adapter *adapter;
 	struct store *store;
 	struct datapath *datapath;
+	struct equinix_metal *metal; /* tells of more peers, and of our AS; NULL: none */
 	const struct server_options *options;
 	bool restarted; /* a datapath was left that forwards packets already */
 };

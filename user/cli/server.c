@@ -20,6 +20,7 @@
 #include "advertise/prober.h"
 #include "advertise/segment.h"
 #include "api/server.h"
+#include "cloud/equinix_metal.h"
 #include "cli/command.h"
 #include "cli/layer3.h"
 #include "cli/privilege.h"
@@ -46,7 +47,8 @@ struct node {
 	struct adapter *adapter;
 	struct segment *segment; /* with --arp only, as is prober */
 	struct address_prober *prober;
-	struct address_source *addresses;
+	struct equinix_metal *metal;   /* with --equinixMetal only */
+	struct address_source *ranges; /* unless VIPs come from elsewhere */
 	struct store *store;
 	struct sysctl *sysctl;
 	struct advertiser *arp; /* one of these two */
@@ -122,7 +124,63 @@ static void stop_prober(struct node *node)
 	prober_close(node->prober);
 }
 
-static int start_addresses(struct node *node, struct errbuf *err)
+/* What a part tells that no call reports. */
+static void report(void *arg, bool trouble, const char *sentence)
+{
+	(void)arg;
+	if (trouble)
+		log_warn("%s", sentence);
+	else
+		log_info("%s", sentence);
+}
+
+static int start_metal(struct node *node, struct errbuf *err)
+{
+	const struct equinix_metal_config config = {
+		.loop = &node->loop,
+		.net = node->net,
+		.url = node->options->equinix_api,
+		.project = node->options->project,
+		.facility = node->options->facility,
+		.device = node->options->device,
+		.report = report,
+	};
+	struct errbuf reported; /* by the above; it is tried again */
+	int r;
+
+	if (!node->options->equinix_metal)
+		return 0;
+	r = equinix_metal_open(&config, &node->metal, err);
+	if (r == 0)
+		(void)equinix_metal_wait(node->metal, &reported);
+	return r;
+}
+
+static void on_metal_closed(void *arg)
+{
+	struct node *node = arg;
+
+	node->metal = NULL;
+}
+
+static void stop_metal(struct node *node)
+{
+	equinix_metal_close(node->metal, node->keep, on_metal_closed, node);
+	while (node->metal != NULL)
+		uv_run(&node->loop, UV_RUN_ONCE);
+}
+
+static bool has_ranges(const struct server_options *options)
+{
+	return options->address_source == ADDRESSES_OF_RANGE;
+}
+
+static struct address_source *addresses_of(const struct node *node)
+{
+	return has_ranges(node->options) ? node->ranges : equinix_metal_addresses(node->metal);
+}
+
+static int start_ranges(struct node *node, struct errbuf *err)
 {
 	const struct ipam_config config = {
 		.loop = &node->loop,
@@ -131,12 +189,12 @@ static int start_addresses(struct node *node, struct errbuf *err)
 		.prober_ipv6 = node->prober,
 	};
 
-	return ipam_open(&config, &node->addresses, err);
+	return has_ranges(node->options) ? ipam_open(&config, &node->ranges, err) : 0;
 }
 
-static void stop_addresses(struct node *node)
+static void stop_ranges(struct node *node)
 {
-	ipam_close(node->addresses);
+	ipam_close(node->ranges);
 }
 
 /* ---- what changes the node */
@@ -164,6 +222,8 @@ static bool has_range_of(const struct server_options *options, int family)
 	struct errbuf ignored;
 	bool has;
 
+	if (!has_ranges(options))
+		return family == AF_INET; /* --equinixMetal */
 	if (ipam_pool_parse(options->ipam_range, &pool, &ignored) < 0)
 		return false;
 	has = ipam_pool_size(&pool, family) > 0;
@@ -216,6 +276,7 @@ static int start_layer3(struct node *node, struct errbuf *err)
 		.adapter = node->adapter,
 		.store = node->store,
 		.datapath = ladder_datapath(node->ladder),
+		.metal = node->metal,
 		.options = node->options,
 		.restarted = node->was_working,
 	};
@@ -248,15 +309,6 @@ static void stop_advertiser(struct node *node)
 	layer3_close(node->layer3, node->keep);
 }
 
-static void report_datapath(void *arg, bool trouble, const char *sentence)
-{
-	(void)arg;
-	if (trouble)
-		log_warn("%s", sentence);
-	else
-		log_info("%s", sentence);
-}
-
 static int start_datapath(struct node *node, struct errbuf *err)
 {
 	const struct server_options *options = node->options;
@@ -271,7 +323,7 @@ static int start_datapath(struct node *node, struct errbuf *err)
 			.timeouts = &timeouts,
 			.snat_addresses = options->snat_addresses,
 			.snat_address_count = options->snat_address_count,
-			.report = report_datapath,
+			.report = report,
 		},
 		.sysctl = node->sysctl,
 		.state_dir = options->state_dir,
@@ -298,10 +350,13 @@ static int start_core(struct node *node, struct errbuf *err)
 		.store = node->store,
 		.datapath = ladder_datapath(node->ladder),
 		.advertiser = node->layer3 != NULL ? layer3_advertiser(node->layer3) : node->arp,
-		.addresses = node->addresses,
+		.addresses = addresses_of(node),
 	};
+	int r = core_start(&config, &node->core, err);
 
-	return core_start(&config, &node->core, err);
+	if (r == 0 && !has_ranges(node->options))
+		equinix_metal_adopted(node->metal);
+	return r;
 }
 
 static void stop_core(struct node *node)
@@ -377,12 +432,19 @@ static const struct part {
 	int (*start)(struct node *node, struct errbuf *err);
 	void (*stop)(struct node *node);
 } parts[] = {
-	{ start_privilege, NULL },         { start_net, stop_net },
-	{ start_adapter, stop_adapter },   { start_segment, stop_segment },
-	{ start_prober, stop_prober },     { start_addresses, stop_addresses },
-	{ start_store, stop_store },       { start_sysctl, stop_sysctl },
-	{ start_datapath, stop_datapath }, { start_advertiser, stop_advertiser },
-	{ start_core, stop_core },         { start_api, stop_api },
+	{ start_privilege, NULL },
+	{ start_net, stop_net },
+	{ start_adapter, stop_adapter },
+	{ start_segment, stop_segment },
+	{ start_prober, stop_prober },
+	{ start_metal, stop_metal },
+	{ start_ranges, stop_ranges },
+	{ start_store, stop_store },
+	{ start_sysctl, stop_sysctl },
+	{ start_datapath, stop_datapath },
+	{ start_advertiser, stop_advertiser },
+	{ start_core, stop_core },
+	{ start_api, stop_api },
 };
 #define PART_COUNT (sizeof(parts) / sizeof(*parts))
 

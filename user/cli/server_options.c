@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/listen.h"
+#include "cloud/equinix_metal.h"
 #include "core/ipam_pool.h"
 
 typedef int option_set(struct server_options *options, const char *value, struct errbuf *err);
@@ -54,6 +55,14 @@ static int set_bgp(struct server_options *options, const char *value, struct err
 	return 0;
 }
 
+static int set_equinix_metal(struct server_options *options, const char *value, struct errbuf *err)
+{
+	(void)value;
+	(void)err;
+	options->equinix_metal = true;
+	return 0;
+}
+
 static int set_help(struct server_options *options, const char *value, struct errbuf *err)
 {
 	(void)value;
@@ -83,6 +92,47 @@ static int set_ipam_range(struct server_options *options, const char *value, str
 	ipam_pool_free(&pool);
 	options->ipam_range = value;
 	return 0;
+}
+
+static int set_address_source(struct server_options *options, const char *value, struct errbuf *err)
+{
+	if (strcmp(value, "range") == 0)
+		options->address_source = ADDRESSES_OF_RANGE;
+	else if (strcmp(value, "equinix-metal") == 0)
+		options->address_source = ADDRESSES_OF_EQUINIX_METAL;
+	else
+		return errbuf_set(err, -EINVAL,
+				  "--address-source takes range or equinix-metal, not '%s'", value);
+	return 0;
+}
+
+/* What a value means is the API's to say. */
+static int set_text(const char *flag, const char *value, const char **ret, struct errbuf *err)
+{
+	if (value[0] == '\0')
+		return errbuf_set(err, -EINVAL, "--%s needs a value", flag);
+	*ret = value;
+	return 0;
+}
+
+static int set_project(struct server_options *options, const char *value, struct errbuf *err)
+{
+	return set_text("project", value, &options->project, err);
+}
+
+static int set_facility(struct server_options *options, const char *value, struct errbuf *err)
+{
+	return set_text("facility", value, &options->facility, err);
+}
+
+static int set_device(struct server_options *options, const char *value, struct errbuf *err)
+{
+	return set_text("device", value, &options->device, err);
+}
+
+static int set_equinix_api(struct server_options *options, const char *value, struct errbuf *err)
+{
+	return set_text("equinix-api", value, &options->equinix_api, err);
 }
 
 static int set_port(struct server_options *options, const char *value, struct errbuf *err)
@@ -323,6 +373,8 @@ static const struct option_spec specs[] = {
 	{ "bgp", NULL, set_bgp, "announce VIPs to routers, by BGP" },
 	{ "ipamRange", "LIST", set_ipam_range,
 	  "VIPs to give out: A-B, CIDR or address, with commas between them" },
+	{ "address-source", "NAME", set_address_source,
+	  "where VIPs come from: range, or equinix-metal (with --equinixMetal that, else range)" },
 	{ "port", "PORT", set_port, "port of the API (10001)" },
 	{ "api-listen", "ADDR[:PORT]", set_api_listen,
 	  "address the API listens on; repeatable (0.0.0.0 and [::])" },
@@ -355,6 +407,14 @@ static const struct option_spec specs[] = {
 	  "seconds that peers keep routes while slb restarts; 0: not asked for (120)" },
 	{ "bgp-graceful-shutdown", "S", set_bgp_graceful_shutdown,
 	  "seconds that peers get to take other ways before a stop (3)" },
+	{ "equinixMetal", NULL, set_equinix_metal,
+	  "VIPs and BGP peers from the Equinix Metal API, or one like it; the token is in "
+	  "PACKET_AUTH_TOKEN or METAL_AUTH_TOKEN" },
+	{ "project", "ID", set_project, "project of this node there (needed with --equinixMetal)" },
+	{ "facility", "CODE", set_facility,
+	  "where VIPs are reserved (needed with --equinixMetal)" },
+	{ "device", "NAME", set_device, "hostname or id of this node there (its host name)" },
+	{ "equinix-api", "URL", set_equinix_api, "where that API is (" EQUINIX_METAL_URL ")" },
 	{ "state-dir", "DIR", set_state_dir,
 	  "where the desired state is kept (" STATE_DIR_DEFAULT ")" },
 	{ "pin-path", "DIR", set_pin_path, "where maps are pinned (" PIN_PATH_DEFAULT ")" },
@@ -423,11 +483,56 @@ static int check_needs(const struct server_options *options, const bool *seen, s
 	return 0;
 }
 
+static int check_equinix_metal(const struct server_options *options, struct errbuf *err)
+{
+	const struct {
+		const char *flag, *value;
+	} about[] = {
+		{ "project", options->project },
+		{ "facility", options->facility },
+		{ "device", options->device },
+		{ "equinix-api", options->equinix_api },
+	};
+
+	if (options->equinix_metal && !options->bgp)
+		return errbuf_set(err, -EINVAL, "--equinixMetal has no meaning without --bgp");
+	for (size_t i = 0; !options->equinix_metal && i < sizeof(about) / sizeof(*about); i++) {
+		if (about[i].value != NULL)
+			return errbuf_set(err, -EINVAL,
+					  "--%s has no meaning without --equinixMetal",
+					  about[i].flag);
+	}
+	if (options->equinix_metal && (options->project == NULL || options->facility == NULL))
+		return errbuf_set(err, -EINVAL,
+				  "--equinixMetal needs --project with the project's id and "
+				  "--facility with a code such as am6");
+	return 0;
+}
+
+static int check_addresses(const struct server_options *options, struct errbuf *err)
+{
+	if (options->address_source == ADDRESSES_OF_RANGE && options->ipam_range == NULL)
+		return errbuf_set(
+			err, -EINVAL,
+			"there are no addresses to give out: write --ipamRange with a range, such "
+			"as --ipamRange 192.168.0.85-192.168.0.90");
+	if (options->address_source == ADDRESSES_OF_EQUINIX_METAL && !options->equinix_metal)
+		return errbuf_set(err, -EINVAL,
+				  "--address-source equinix-metal has no meaning without "
+				  "--equinixMetal");
+	if (options->address_source == ADDRESSES_OF_EQUINIX_METAL && options->ipam_range != NULL)
+		return errbuf_set(
+			err, -EINVAL,
+			"VIPs come from --ipamRange or from --equinixMetal, not from both; "
+			"write --address-source range for the range");
+	return 0;
+}
+
 static int check_bgp(const struct server_options *options, struct errbuf *err)
 {
 	char text[ADDR_TEXT_SIZE];
 
-	if (options->bgp_config.as == 0)
+	if (options->bgp_config.as == 0 && !options->equinix_metal)
 		return errbuf_set(err, -EINVAL,
 				  "--bgp needs the AS of this node: write --bgp-as, such as "
 				  "--bgp-as 65000");
@@ -465,13 +570,14 @@ static int check_together(const struct server_options *options, const bool *seen
 			"by one node while routers send to all that announce it, and stopping one "
 			"of the two would not stop traffic; run a second slb on another range "
 			"where both are wanted");
-	if (options->ipam_range == NULL)
-		return errbuf_set(
-			err, -EINVAL,
-			"there are no addresses to give out: write --ipamRange with a range, such "
-			"as --ipamRange 192.168.0.85-192.168.0.90");
 	r = check_needs(options, seen, err);
-	return r < 0 || !options->bgp ? r : check_bgp(options, err);
+	if (r == 0)
+		r = check_equinix_metal(options, err);
+	if (r == 0)
+		r = check_addresses(options, err);
+	if (r == 0 && options->bgp)
+		r = check_bgp(options, err);
+	return r;
 }
 
 static bool is_repeatable(const struct option_spec *spec)
@@ -531,6 +637,9 @@ int server_options_parse(int argc, char **argv, struct server_options *ret, stru
 	if (optind < argc)
 		return errbuf_set(err, -EINVAL, "'%s' is no flag; flags begin with --",
 				  argv[optind]);
+	if (options.address_source == ADDRESSES_UNSAID)
+		options.address_source =
+			options.equinix_metal ? ADDRESSES_OF_EQUINIX_METAL : ADDRESSES_OF_RANGE;
 	if (!options.help) {
 		int r = check_together(&options, seen, err);
 

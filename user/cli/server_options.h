@@ -28,11 +28,17 @@
  * the flows have ended. */
 enum on_exit { ON_EXIT_WITHDRAW, ON_EXIT_KEEP };
 
+/* Where VIPs come from. Unsaid (parsing replaces it): from --equinixMetal when given, else the
+ * range.
+ */
+enum address_source_choice { ADDRESSES_UNSAID, ADDRESSES_OF_RANGE, ADDRESSES_OF_EQUINIX_METAL };
+
 struct server_options {
 	bool help;
 	bool arp, bgp;       /* exactly one of them */
 	const char *adapter; /* all strings are borrowed from argv */
-	const char *ipam_range;
+	enum address_source_choice address_source;
+	const char *ipam_range; /* NULL when addresses come from elsewhere */
 	uint16_t port;
 	const char *api_listen[LIST_MAX];
 	size_t api_listen_count;
@@ -48,6 +54,8 @@ struct server_options {
 	struct bgp_peer_config bgp_peers[LIST_MAX];
 	size_t bgp_peer_count;
 	uint32_t bgp_graceful_shutdown_s;
+	bool equinix_metal; /* then with project and facility; the others may be NULL */
+	const char *project, *facility, *device, *equinix_api;
 	uint32_t timeout_established_s, timeout_udp_s; /* 0: the default */
 	enum log_format log_format;
 	enum log_level log_level;

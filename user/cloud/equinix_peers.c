@@ -104,13 +104,10 @@ static void on_event(void *arg, const struct net_event *event)
 static void add(struct equinix_metal *metal, const struct peer *peer)
 {
 	struct peers *peers = &metal->peers;
-	char text[ADDR_TEXT_SIZE];
 
 	peers->list[peers->count++] = *peer;
 	if (metal->config.net != NULL && peer->peer.multihop > 0)
 		set_route(metal, &peers->list[peers->count - 1]);
-	metal_report(metal, "Add a peer configuration for:%s",
-		     addr_format(&peer->peer.address, text));
 	if (peers->added != NULL)
 		peers->added(peers->arg, &peer->peer);
 }

@@ -23,6 +23,7 @@ PASSWORD = "md5-of-the-tests"
 BIRD = """
 router id {peer};
 protocol device {{ }}
+protocol direct {{ ipv4; }}
 protocol kernel {{ ipv4 {{ export {export}; }}; }}
 protocol bgp node {{
     local {peer} as 65530;
@@ -91,7 +92,7 @@ def routers(lab, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bird")
     for peer in PEERS:
         lab.run("router", ["ip", "addr", "add", f"{peer}/32", "dev", "lo"])
-    made = [Bird(lab, folder, PEERS[0], "all"), Bird(lab, folder, PEERS[1], "none")]
+    made = [Bird(lab, folder, PEERS[0], "where source = RTS_BGP"), Bird(lab, folder, PEERS[1], "none")]
     yield made
     for bird in made:
         bird.close()
