@@ -119,13 +119,14 @@ static __always_inline void answer_ip6(struct ipv6hdr *ip, __u8 protocol, __u32 
 	addr_copy(AF_INET6, &ip->daddr, key_saddr(key));
 }
 
-/* Quotes the IP header and eight bytes. */
+/* Quotes the IP header and eight bytes; of very many extension headers as much as the longest IPv4
+ * header would take. */
 static __always_inline int answer_icmp(ctx_t *ctx, const int family, __u32 answer,
 				       __u32 ip_header_bytes, const union flow_key *key)
 {
 	const __u32 ip_bytes = family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	const __u32 head_bytes = ip_bytes + sizeof(struct icmp_error);
-	__u32 quoted_bytes = ip_header_bytes + ICMP_QUOTED_BYTES;
+	__u32 quoted_bytes = (ip_header_bytes > 60 ? 60 : ip_header_bytes) + ICMP_QUOTED_BYTES;
 	__u32 icmp_bytes = sizeof(struct icmp_error) + quoted_bytes, sum;
 	struct icmp_error *error;
 	struct ethhdr *eth;

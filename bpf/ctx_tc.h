@@ -28,6 +28,9 @@ typedef struct __sk_buff ctx_t;
  * quotes of a packet. */
 #define CTX_PULL_BYTES (14 + 60 + 8 + 60 + 20)
 
+/* How many bytes of IPv6 extension headers leave room for TCP's header within these. */
+#define CTX_EXTENSIONS_BYTES 88
+
 /* skb->pkt_type, of <linux/if_packet.h>, which does not compile for BPF. */
 #define CTX_PACKET_HOST 0
 

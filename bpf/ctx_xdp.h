@@ -22,6 +22,9 @@ typedef struct xdp_md ctx_t;
 /* XDP cannot send to a neighbour whose MAC is unknown: the packet goes up, where tc can. */
 #define CTX_RESOLVES_NEIGHBOUR 0
 
+/* As many bytes of IPv6 extension headers are looked at as in tc. */
+#define CTX_EXTENSIONS_BYTES 88
+
 static __always_inline void *ctx_data(const ctx_t *ctx)
 {
 	return (void *)(long)ctx->data;

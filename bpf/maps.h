@@ -115,6 +115,15 @@ struct {
 	__type(value, struct slb_flow6);
 } half_open6 SEC(".maps");
 
+/* programs write and read, once per new flow of a service with affinity; the daemon leaves it
+ * alone. The least recently used go when it is full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct slb_affinity_key);
+	__type(value, struct slb_affinity);
+} affinities SEC(".maps");
+
 /* programs add, on every packet; the daemon reads, and zeroes an entry when it gives out its id. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -7,6 +7,7 @@
 #ifndef SLB_PIPELINE_H
 #define SLB_PIPELINE_H
 
+#include "affinity.h"
 #include "answer.h"
 #include "begin.h"
 #include "clock.h"
@@ -82,16 +83,19 @@ static __always_inline int begin_call(ctx_t *ctx, const int family, struct work 
 {
 	const __u32 refuse = family == AF_INET ? SLB_CONFIG_REFUSE_NEW4 : SLB_CONFIG_REFUSE_NEW6;
 	const struct slb_service *service = work->service;
-	__u32 service_id = service->service_id, flags = service->flags, backend_id;
+	__u32 service_id = service->service_id, flags = service->flags, backend_id = 0;
 	int verdict;
 
 	if (work->packet.protocol == IPPROTO_TCP && !packet_is_syn(&work->packet))
 		return hand_up(service_id, SLB_DROP_NOT_SYN);
 	if (work->config->flags & refuse)
 		return drop(service_id, SLB_DROP_TABLE_FULL);
-	backend_id = (__u32)select_backend(service_id, service->scheduler,
-					   select_hash(family, key_saddr(&work->key)),
-					   service->first_slot, service->slot_count);
+	if (service->affinity_s)
+		backend_id = (__u32)affinity_find_call(ctx, family, work);
+	if (!backend_id)
+		backend_id = (__u32)select_backend(service_id, service->scheduler,
+						   select_hash(family, key_saddr(&work->key)),
+						   service->first_slot, service->slot_count);
 	verdict = family == AF_INET ? begin_v4(ctx, service_id, flags, backend_id)
 				    : begin_v6(ctx, service_id, flags, backend_id);
 	if (verdict != GO_ON)
@@ -99,7 +103,11 @@ static __always_inline int begin_call(ctx_t *ctx, const int family, struct work 
 	/* If another CPU began it at the same moment, it is that one's. */
 	work->flow = half_open_find(family, &work->key);
 	work->is_half_open = 1;
-	return work->flow ? GO_ON : drop(service_id, SLB_DROP_TABLE_FULL);
+	if (!work->flow)
+		return drop(service_id, SLB_DROP_TABLE_FULL);
+	if (service->affinity_s)
+		affinity_keep_call(ctx, family, work);
+	return GO_ON;
 }
 
 /* The packet's flow, found or begun. */

@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define SLB_ABI_VERSION 2
+#define SLB_ABI_VERSION 3
 
 /* An address of either family: IPv4 in the first four bytes, the rest zero. */
 #define SLB_ADDR_BYTES 16
@@ -89,8 +89,10 @@ enum slb_backend_type {
 	SLB_BACKEND_LOCAL = 2, /* handed up to the node itself, untouched */
 };
 
-/* Its flows are cut: packets are dropped and counted. (Drained backends only miss in schedules.) */
+/* Its flows are cut: packets are dropped and counted. */
 #define SLB_BACKEND_DISABLED (1 << 0)
+/* Drained, or of weight 0: not in the schedule, and clients do not stick to it. */
+#define SLB_BACKEND_NO_NEW (1 << 1)
 
 struct slb_backend {
 	__u8 ip[SLB_ADDR_BYTES];
@@ -114,6 +116,21 @@ struct slb_backend_state {
 	__u32 opened;    /* flows begun; active = opened - closed - expired */
 	__u32 closed;    /* flows whose end a program saw */
 	__u32 expired;   /* flows that the daemon's sweep ended; written by the daemon alone */
+};
+
+/* ---- affinities: LRU hash, the programs' own --------------------------------------------------
+ */
+
+struct slb_affinity_key {
+	__u32 service_id;
+	__u8 family; /* AF_INET or AF_INET6 */
+	__u8 pad[3];
+	__u8 client[SLB_ADDR_BYTES];
+};
+
+struct slb_affinity {
+	__u32 backend_id;
+	__u32 seen_s; /* when the client's last flow began */
 };
 
 /* ---- sources: array of addresses --------------------------------------------------------------
@@ -282,6 +299,8 @@ _Static_assert(sizeof(struct slb_slots) == 64, "ABI");
 _Static_assert(sizeof(struct slb_scheduler_state) == 8, "ABI");
 _Static_assert(sizeof(struct slb_backend) == 64, "ABI");
 _Static_assert(sizeof(struct slb_backend_state) == 16, "ABI");
+_Static_assert(sizeof(struct slb_affinity_key) == 24, "ABI");
+_Static_assert(sizeof(struct slb_affinity) == 8, "ABI");
 _Static_assert(sizeof(struct slb_source) == 16, "ABI");
 _Static_assert(sizeof(struct slb_config) == 56, "ABI");
 _Static_assert(sizeof(struct slb_flow_key4) == 16, "ABI");

@@ -49,7 +49,7 @@ ADDRESSES = {
 
 SIZES = {"services4": 16, "services6": 16, "slots": 64, "scheduler_state": 16,
          "backends": 32, "backend_state": 32, "sources": 16, "flows4": 8192,
-         "flows6": 8192, "half_open4": 8192, "half_open6": 8192, "backend_counters": 32,
+         "flows6": 8192, "half_open4": 8192, "half_open6": 8192, "affinities": 1024, "backend_counters": 32,
          "drops": 16}
 
 PORT_FIRST, PORT_COUNT = 1024, 20000
@@ -132,7 +132,8 @@ class Node:
     # ---- filling the maps, as the daemon does ----
 
     def reset(self):
-        for name in ("services4", "services6", "flows4", "flows6", "half_open4", "half_open6"):
+        for name in ("services4", "services6", "flows4", "flows6", "half_open4", "half_open6",
+                     "affinities"):
             self.maps[name].clear()
         for name in ("slots", "scheduler_state", "backends", "backend_state", "sources",
                      "backend_counters", "drops"):

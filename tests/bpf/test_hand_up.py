@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is not forwarded: it goes up as it came, or ends, and the reason is counted. (What is answered: test_answer.py.)"""
 
+import struct
+
 import pytest
 from scapy.layers.inet import ICMP, IP, IPOption_NOP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
 import node as n
@@ -132,11 +134,20 @@ def test_cut_with_options(node, hook):
     assert bench.send(data)[0] in FORWARDED
 
 
-# ---- not forwarded yet ---------------------------------------------------------------------------
+# ---- another device's ------------------------------------------------------------------------------
 
-def test_tags(bench):
-    data = bench.to_vip(5, flags="S")
-    goes_up(bench, data[:12] + bytes(Dot1Q(vlan=7))[:2] + b"\x81\x00" + data[12:])
+@pytest.mark.parametrize("tags", [[0x8100], [0x88a8], [0x8100, 0x8100], [0x88a8, 0x8100]],
+                         ids=lambda tags: "+".join(f"{tag:x}" for tag in tags))
+@pytest.mark.parametrize("vlan", [0, 7, 4095])
+def test_tags(bench, tags, vlan):
+    """Tagged frames are the VLAN device's, also where the addresses and ports are those of a flow here."""
+    connection = bench.connect()
+    for data, device in ((bench.to_vip(5, flags="S"), IN), (connection.request_frame(), IN),
+                         (connection.reply_frame(), OUT)):
+        inside = b"".join(struct.pack("!HH", tag, vlan) for tag in tags) + data[12:]
+        goes_up(bench, data[:12] + inside, device)
+    assert not bench.flow(bench.client_key(5), half_open=True)
+    assert bench.node.all_drops() == {}
 
 
 # ---- reasons -------------------------------------------------------------------------------------

@@ -157,3 +157,29 @@ def test_a_balancer_made_anew_meets_no_old_connection(api, backends, traffic):
         assert result["errors"] == []
         assert api.get(f"/loadbalancer/{made['uuid']}")["traffic"]["connections"] == 300
         api.delete(made)
+
+
+def test_affinity(api, backends, lab, slb):
+    """Two clients, each at one backend; when that is drained, at another one, for good."""
+    made = api.create(port=backends.HTTP, affinity_s=600)
+    added = {n: api.add_backend(made, ip, backends.HTTP) for n, ip in backends.addresses.items()}
+    url = f"http://{made['eip']}:{backends.HTTP}/"
+
+    def answers(count, *options):
+        command = ["curl", "-sS", "-m", "5", *options, url]
+        return {lab.run("client", command).stdout.strip() for _ in range(count)}
+
+    second = "10.80.96.251"
+    lab.run("client", ["ip", "address", "add", f"{second}/24", "dev", "eth0"])
+    try:
+        (here,), (there,) = answers(6), answers(6, "--interface", second)
+        assert here != there
+        path = f"/loadbalancer/{made['uuid']}/backend/{added[here]['uuid']}"
+        assert api.ask("PATCH", path, {"state": "drain"}).status == 200
+        (elsewhere,) = answers(6)
+        assert elsewhere != here
+        assert answers(3, "--interface", second) == {there}
+        assert api.ask("PATCH", path, {"state": "up"}).status == 200
+        assert answers(6) == {elsewhere}
+    finally:
+        lab.run("client", ["ip", "address", "del", f"{second}/24", "dev", "eth0"])

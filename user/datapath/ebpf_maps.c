@@ -56,6 +56,8 @@ static uint32_t wanted_entries(const struct ebpf_sizes *sizes, enum ebpf_map map
 	case EBPF_MAP_HALF_OPEN4:
 	case EBPF_MAP_HALF_OPEN6:
 		return sizes->half_open;
+	case EBPF_MAP_AFFINITIES:
+		return sizes->affinities;
 	case EBPF_MAP_CONFIG:
 	case EBPF_MAP_COUNT:
 		break;

@@ -34,6 +34,7 @@
 	X(FLOWS6, flows6)                                                                          \
 	X(HALF_OPEN4, half_open4)                                                                  \
 	X(HALF_OPEN6, half_open6)                                                                  \
+	X(AFFINITIES, affinities)                                                                  \
 	X(BACKEND_COUNTERS, backend_counters)                                                      \
 	X(DROPS, drops)
 /* clang-format on */

@@ -108,6 +108,13 @@ static int plan_sources(struct plan *plan, struct backend_plan *planned, struct 
 	return 0;
 }
 
+static uint8_t backend_flags(const struct backend *backend)
+{
+	if (backend->state == BACKEND_DISABLED)
+		return SLB_BACKEND_DISABLED;
+	return backend->state == BACKEND_UP && backend->weight ? 0 : SLB_BACKEND_NO_NEW;
+}
+
 static int plan_backend(struct plan *plan, size_t index, struct errbuf *err)
 {
 	struct ebpf_services *services = plan->services;
@@ -135,7 +142,7 @@ static int plan_backend(struct plan *plan, size_t index, struct errbuf *err)
 	planned->value = (struct slb_backend){
 		.port = htons(backend->port),
 		.type = backend->type == BACKEND_LOCAL ? SLB_BACKEND_LOCAL : SLB_BACKEND_MASQ,
-		.flags = backend->state == BACKEND_DISABLED ? SLB_BACKEND_DISABLED : 0,
+		.flags = backend_flags(backend),
 		.service_id = plan->service->id,
 		.weight = backend->weight,
 	};

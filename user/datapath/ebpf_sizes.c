@@ -14,6 +14,7 @@
 #define FLOWS_LEAST   (32u << 10)
 #define FLOWS_MOST    (1u << 20)
 #define HALF_OPEN     (64u << 10)
+#define AFFINITIES    (64u << 10)
 #define SOURCES       4096u
 #define LB_MOST       16384u
 #define BACKENDS_MOST 131072u
@@ -23,6 +24,7 @@
 /* Below these slb is of no use. */
 #define FLOWS_FLOOR     4096u
 #define HALF_OPEN_FLOOR 1024u
+#define AFFINITY_FLOOR  1024u
 #define SOURCES_FLOOR   256u
 #define LB_FLOOR        256u
 #define BACKENDS_FLOOR  1024u
@@ -78,6 +80,8 @@ void ebpf_sizes_default(struct ebpf_sizes *sizes, const struct ebpf_machine *mac
 		sizes->flows4 = clamp(share / FLOW4_BYTES, FLOWS_LEAST, FLOWS_MOST);
 	if (!sizes->flows6)
 		sizes->flows6 = clamp(share / FLOW4_BYTES / 4, FLOWS_LEAST, FLOWS_MOST);
+	if (!sizes->affinities)
+		sizes->affinities = sizes->flows4 < AFFINITIES ? sizes->flows4 : AFFINITIES;
 	if (!sizes->half_open)
 		sizes->half_open = sizes->flows4 < HALF_OPEN ? sizes->flows4 : HALF_OPEN;
 }
@@ -97,6 +101,7 @@ bool ebpf_sizes_halve(struct ebpf_sizes *sizes)
 	changed |= halve(&sizes->flows4, FLOWS_FLOOR);
 	changed |= halve(&sizes->flows6, FLOWS_FLOOR);
 	changed |= halve(&sizes->half_open, HALF_OPEN_FLOOR);
+	changed |= halve(&sizes->affinities, AFFINITY_FLOOR);
 	changed |= halve(&sizes->backends, BACKENDS_FLOOR);
 	changed |= halve(&sizes->load_balancers, LB_FLOOR);
 	changed |= halve(&sizes->sources, SOURCES_FLOOR);

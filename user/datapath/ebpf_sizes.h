@@ -16,7 +16,8 @@ struct ebpf_sizes {
 	uint32_t slots;  /* of all schedules together */
 	uint32_t flows4; /* entries; a flow has two, one per direction */
 	uint32_t flows6;
-	uint32_t half_open; /* entries, per family */
+	uint32_t half_open;  /* entries, per family */
+	uint32_t affinities; /* clients, of both families */
 };
 
 struct ebpf_machine {
