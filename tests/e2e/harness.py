@@ -62,6 +62,7 @@ class Slb:
         self.member = member
         self.folder = pathlib.Path(folder)
         self.flags = list(flags)
+        self.binary = binary()  # a test that upgrades changes it between two starts
         self.process = None
         self.starts = 0
         self.expected_errors = []  # patterns of ERRO lines that a test provokes
@@ -75,7 +76,7 @@ class Slb:
 
     def command(self, *flags):
         own = ["--state-dir", self.state_dir, "--pin-path", self.pin_path]
-        return [binary(), "server", *own, *self.flags, *flags]
+        return [self.binary, "server", *own, *self.flags, *flags]
 
     def start(self, *flags):
         assert self.process is None, "slb runs already"
@@ -153,7 +154,7 @@ class Slb:
         """Runs slb with other arguments and gives the ended process."""
         return self.lab.run(
             member or self.member,
-            [binary(), *argv],
+            [self.binary, *argv],
             check=False,
             timeout=timeout,
             env=self._environment(),
