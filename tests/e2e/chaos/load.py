@@ -28,7 +28,7 @@ import socket
 import sys
 import time
 
-PATIENCE_S = 20
+PATIENCE_S = 40  # after some outages in a row TCP waits long before it tries again
 LATE_S = 0.9  # below TCP's first retransmission of a SYN
 ASK_AGAIN_S = 0.25
 SIZES = (1, 700, 20_000)
@@ -103,7 +103,7 @@ async def download_worker(oracle, target):
         try:
             await asyncio.wait_for(
                 fetch(oracle, target["host"], target["http"], DOWNLOAD_BYTES, 0.05),
-                3 * PATIENCE_S,
+                2 * PATIENCE_S,
             )
             oracle.counts["downloads"] += 1
         except (OSError, ValueError, EOFError, asyncio.TimeoutError) as error:
@@ -231,7 +231,13 @@ async def run(targets):
     while await reader.readline():
         oracle.report()
     oracle.ended = True
-    await asyncio.gather(*tasks)
+    _, stuck = await asyncio.wait(tasks, timeout=PATIENCE_S + 5)
+    for task in stuck:
+        oracle.fail("end", task.get_coro().__name__, asyncio.TimeoutError("does not end"))
+        task.cancel()
+    for task in tasks:
+        if task.done() and task.exception():
+            oracle.fail("bug", task.get_coro().__name__, task.exception())
     oracle.report()
 
 

@@ -137,7 +137,7 @@ class Load(harness.Running):
     def finish(self):
         if self.result is None:
             self.process.stdin.close()
-            self.result = json.loads(self.process.stdout.readline())
+            self.result = json.loads(self.process.stdout.readline())  # bounded by load.py
             self.process.wait(timeout=30)
         return self.result
 
