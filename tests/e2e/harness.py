@@ -125,6 +125,11 @@ class Slb:
         assert ended == status, f"slb ended with status {ended}:\n{self.log()}"
         self.check_log()
 
+    def stop_and_keep(self):
+        """A clean stop that leaves everything working."""
+        assert "keep" in self.flags
+        self.stop()
+
     def kill(self):
         """As a crash does it."""
         process, self.process = self.process, None

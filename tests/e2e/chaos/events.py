@@ -56,11 +56,7 @@ def killed(world, load, chance):
 @event
 def stopped_and_kept(world, load, chance):
     """SIGTERM with --on-exit keep."""
-    world.slb.flags += ["--on-exit", "keep"]
-    world.slb.kill()
-    world.slb.start()
-    world.slb.stop()
-    del world.slb.flags[-2:]
+    world.slb.stop_and_keep()
     goes_on(world, load)
     world.slb.start()
 

@@ -48,6 +48,7 @@ class World:
             self.slb = harness.Slb(
                 self.lab, self.folder, "--arp", "--adapter", "eth0", "--ipamRange", pool,
                 "--datapath", self.datapath, "--arp-probe", "0",
+                "--on-exit", "keep",
             )
             if self.binary:
                 self.slb.binary = str(self.binary)
