@@ -280,8 +280,6 @@ int store_sql_open(struct store_sql *sql, const char *path, struct errbuf *err)
 		return fail(sql, rc, "cannot open", err);
 	if (sqlite3_db_readonly(sql->db, "main") == 1)
 		return fail(sql, SQLITE_READONLY, "cannot open", err);
-	/* Closing would write the log into a file that turns out to be damaged. */
-	sqlite3_db_config(sql->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_extended_result_codes(sql->db, 1);
 	sqlite3_busy_timeout(sql->db, BUSY_TIMEOUT_MS);
 
@@ -295,8 +293,6 @@ int store_sql_open(struct store_sql *sql, const char *path, struct errbuf *err)
 		error = bring_schema(sql, err);
 	if (error == 0)
 		error = prepare_all(sql, err);
-	if (error == 0)
-		sqlite3_db_config(sql->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	return error;
 }
 

