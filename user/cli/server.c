@@ -363,15 +363,17 @@ static void on_reconcile(uv_timer_t *timer)
 static void on_drain_look(uv_timer_t *timer)
 {
 	struct node *node = timer->data;
-	uint64_t open = ebpf_open_flows(node->datapath);
+	uint64_t open = ladder_open_connections(node->ladder);
 
 	if (open > 0 && uv_now(&node->loop) < node->drain_until_ms)
 		return;
-	if (open > 0)
-		log_warn("%llu flows have not ended in %u s: they are cut",
+	if (open == UINT64_MAX)
+		log_info("Waited %u s for connections to end", node->options->drain_timeout_s);
+	else if (open > 0)
+		log_warn("%llu connections have not ended in %u s: they are cut",
 			 (unsigned long long)open, node->options->drain_timeout_s);
 	else
-		log_info("All flows have ended");
+		log_info("All connections have ended");
 	uv_stop(&node->loop);
 }
 
@@ -382,8 +384,8 @@ static void drain(struct node *node)
 
 	stop_api(node);
 	core_drain(node->core);
-	log_info("Draining: no new flows, waiting for %llu to end",
-		 (unsigned long long)ebpf_open_flows(node->datapath));
+	log_info("Draining: nothing new is balanced, connections may end in %u s",
+		 node->options->drain_timeout_s);
 	uv_update_time(&node->loop);
 	node->drain_until_ms = uv_now(&node->loop) + node->options->drain_timeout_s * 1000ull;
 	uv_timer_init(&node->loop, &look);

@@ -530,9 +530,9 @@ void ebpf_tables_info(const struct datapath *dp, struct ebpf_table_info ret[stat
 						   SLB_SLOTS_PER_LINE };
 }
 
-uint64_t ebpf_open_flows(const struct datapath *dp)
+uint64_t ebpf_open_connections(const struct datapath *dp)
 {
-	return ebpf_services_open_flows(ebpf_of_const(dp)->services);
+	return ebpf_services_open_connections(ebpf_of_const(dp)->services);
 }
 
 const char *ebpf_note(const struct datapath *dp)

@@ -89,8 +89,8 @@ struct ebpf_table_info {
 
 void ebpf_tables_info(const struct datapath *dp, struct ebpf_table_info ret[static EBPF_TABLES]);
 
-/* Flows that have not ended. UDP flows end by being idle only. */
-uint64_t ebpf_open_flows(const struct datapath *dp);
+/* TCP connections that have not ended. */
+uint64_t ebpf_open_connections(const struct datapath *dp);
 
 /* A sentence worth a line in the log about how the maps came to be (sizes not as wanted), or "". */
 const char *ebpf_note(const struct datapath *dp);

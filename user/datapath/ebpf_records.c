@@ -331,7 +331,7 @@ int record_read_traffic(const struct ebpf_services *services, uint32_t backend_i
 	return 0;
 }
 
-uint64_t ebpf_services_open_flows(const struct ebpf_services *services)
+uint64_t ebpf_services_open_connections(const struct ebpf_services *services)
 {
 	const struct backend_record *backend, *next;
 	uint64_t sum = 0;
@@ -341,7 +341,9 @@ uint64_t ebpf_services_open_flows(const struct ebpf_services *services)
 			&services->config.maps->backend_state[backend->id];
 		int32_t open = (int32_t)(state->opened - state->closed - state->expired);
 
-		sum += open > 0 ? (uint64_t)open : 0; /* read while the programs count */
+		/* Below 0: read while the programs count. */
+		if (backend->service && backend->service->protocol == IPPROTO_TCP && open > 0)
+			sum += (uint64_t)open;
 	}
 	return sum;
 }

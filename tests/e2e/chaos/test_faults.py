@@ -297,7 +297,7 @@ def test_drain(world):
         assert late.returncode != 0
         assert int(client.communicate(timeout=20)[0]) == 40 * len("b1\n")
         assert world.slb.process.wait(timeout=35) == 0
-        assert world.slb.log_lines("All flows have ended")
+        assert world.slb.log_lines("All connections have ended")
         assert not any(vip in " ".join(world.slb.addresses()) for vip in world.vips)
         assert not world.pins.exists()
         world.slb.check_log()
