@@ -73,6 +73,29 @@ $(B)/slb-asan: $(B)/asan/user/main.o $(B)/libslb-asan.a
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(LDLIBS)
 
+# The same program with other eBPF programs (they count each packet twice), to upgrade to in tests.
+OTHER         := $(B)/other
+OTHER_SOURCES := $(shell grep -ls skel.h $(USER_SOURCES))
+OTHER_OBJECTS := $(OTHER_SOURCES:%.c=$(OTHER)/%.o)
+$(B)/slb-other: $(B)/obj/user/main.o $(OTHER_OBJECTS) $(B)/libslb.a
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) -pie -o $@ $^ $(LDLIBS)
+$(OTHER)/src/copied: $(BPF_SOURCES) $(BPF_HEADERS)
+	@mkdir -p $(@D) && cp $^ $(@D)
+	$(Q)sed -i 's/packets_\(in\|out\) += packets;/packets_\1 += 2 * packets;/' $(@D)/forward.h
+	@[ $$(grep -c '2 \* packets' $(@D)/forward.h) = 2 ] && touch $@
+$(OTHER)/bpf/%.bpf.o: $(OTHER)/src/copied
+	@mkdir -p $(@D)
+	$(call say,CLANG)
+	$(Q)$(CLANG) $(BPF_CFLAGS:-Ibpf=) -c -o $@ $(OTHER)/src/$*.bpf.c && llvm-strip -g $@
+$(OTHER)/bpf/%.skel.h: $(OTHER)/bpf/%.bpf.o
+	$(call say,SKELETON)
+	$(Q)$(BPFTOOL) gen skeleton $< name slb_$*_bpf > $@.tmp && mv $@.tmp $@
+$(OTHER)/%.o: %.c $(BPF_SOURCES:bpf/%.bpf.c=$(OTHER)/bpf/%.skel.h)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -std=gnu17 -I$(OTHER) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) $(HARDEN) $(WARNINGS) -MMD -MP -c -o $@ $<
+
 $(B)/libslb.a: $(USER_OBJECTS)
 $(B)/libslb-asan.a: $(ASAN_OBJECTS)
 $(B)/%.a:
@@ -160,13 +183,19 @@ test-unit: $(UNIT_TESTS) ## unit tests with sanitizers; T=name runs one program
 test-bpf: $(BPF_OBJECTS) slb ## packets through the eBPF programs (root); T=name
 	tests/run bpf $(if $(T),-k $(T))
 
-test-e2e: slb $(B)/slb-asan ## whole program in namespaces (root); T=name
+test-e2e: slb $(B)/slb-asan $(B)/slb-other ## whole program in namespaces (root); T=name
 	tests/run e2e $(if $(T),-k $(T))
+
+SEED ?=
+MINUTES ?= 10
+.PHONY: soak
+soak: slb $(B)/slb-asan $(B)/slb-other ## random events under load for MINUTES=10 (root); SEED=n repeats a run
+	tests/e2e/chaos/walk --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 test-vm: slb ## on other kernels under qemu (root); K=kernel T=name
 	tests/run vm $(if $(K),-K $(K)) $(if $(T),-k $(T))
 
-build-tests: slb $(B)/slb-asan $(BPF_OBJECTS) $(UNIT_TESTS) ## build the program and all tests
+build-tests: slb $(B)/slb-asan $(B)/slb-other $(BPF_OBJECTS) $(UNIT_TESTS) ## build the program and all tests
 
 check: ## install, build and run every test; ends with "N passed, N failed[, N skipped]" (root)
 	tests/check

@@ -348,6 +348,19 @@ class Lab:
     def plug(self, member, device="eth0"):
         self.run("net", ["ip", "link", "set", f"{member}-{device}", "up"])
 
+    def replug(self, member, device="eth0"):
+        """Deletes a member's device and makes it again: another index, no addresses, down."""
+        port = next(p for p in self.topology.member(member).ports if p.device == device)
+        near = f"{member}-{device}"
+        pass_program = self.bpf_path / "lab-pass"
+        self.run("net", ["ip", "link", "del", near])
+        _pin_pass_program(pass_program)
+        self._script("net", [_ip_batch(self._port_links(member, port, pass_program)),
+                             _offloads(near)])
+        pass_program.unlink()
+        self._script(member, [f"sysctl -qw net.ipv6.conf.{device}.accept_dad=0",
+                              _offloads(device)])
+
     def processes(self):
         """The pids that live in the lab's namespaces, but for our own."""
         inodes = set()
@@ -404,15 +417,8 @@ class Lab:
             links.append(f"link set {segment} up")
         for member in self.topology.members:
             for port in member.ports:
-                near = f"{member.name}-{port.device}"
-                links += [
-                    f"link add {near} type veth peer name {port.device} "
-                    f"address {self.mac(port)} netns slb-{self.name}-{member.name}",
-                    f"link set {near} master {port.segment} up",
-                ]
-                devices.append(near)
-                if member.is_node and pass_program:
-                    links.append(f"link set {near} xdpdrv pinned {pass_program}")
+                links += self._port_links(member.name, port, pass_program)
+                devices.append(f"{member.name}-{port.device}")
         lines = [
             "sysctl -qw net.ipv6.conf.default.disable_ipv6=1",
             # Where br_netfilter is loaded, bridged packets must not meet the machine's rules.
@@ -420,6 +426,18 @@ class Lab:
             _ip_batch(links),
         ]
         return lines + [_offloads(device) for device in devices]
+
+    def _port_links(self, member, port, pass_program):
+        """What makes a port's pair of devices and plugs it in (commands of `ip`)."""
+        near = f"{member}-{port.device}"
+        links = [
+            f"link add {near} type veth peer name {port.device} "
+            f"address {self.mac(port)} netns slb-{self.name}-{member}",
+            f"link set {near} master {port.segment} up",
+        ]
+        if self.topology.member(member).is_node and pass_program:
+            links.append(f"link set {near} xdpdrv pinned {pass_program}")
+        return links
 
     def _start_script(self, member, lines):
         namespace = NETNS / f"slb-{self.name}-{member}"

@@ -62,6 +62,7 @@ class Slb:
         self.member = member
         self.folder = pathlib.Path(folder)
         self.flags = list(flags)
+        self.binary = binary()  # a test that upgrades changes it between two starts
         self.process = None
         self.starts = 0
         self.path_first = ""  # before PATH: "FOLDER:"
@@ -76,7 +77,7 @@ class Slb:
 
     def command(self, *flags):
         own = ["--state-dir", self.state_dir, "--pin-path", self.pin_path]
-        return [binary(), "server", *own, *self.flags, *flags]
+        return [self.binary, "server", *own, *self.flags, *flags]
 
     def start(self, *flags):
         assert self.process is None, "slb runs already"
@@ -140,6 +141,11 @@ class Slb:
         assert ended == status, f"slb ended with status {ended}:\n{self.log()}"
         self.check_log()
 
+    def stop_and_keep(self):
+        """A clean stop that leaves everything working."""
+        assert "keep" in self.flags
+        self.stop()
+
     def kill(self):
         """As a crash does it."""
         process, self.process = self.process, None
@@ -169,7 +175,7 @@ class Slb:
         """Runs slb with other arguments and gives the ended process."""
         return self.lab.run(
             member or self.member,
-            [binary(), *argv],
+            [self.binary, *argv],
             check=False,
             timeout=timeout,
             env=self._environment(),

@@ -155,7 +155,7 @@ static const char *const wrong[][2] = {
 	{ BASE " --snat-addresses 127.0.0.1", "'127.0.0.1'" },
 	{ BASE " --log-format xml", "text, logfmt or json" },
 	{ BASE " --log-level loud", "error, warn, info or debug" },
-	{ BASE " --on-exit maybe", "withdraw or keep" },
+	{ BASE " --on-exit maybe", "withdraw, keep or drain" },
 	{ "--arp --ipamRange 10.0.0.1 --adapter a/b", "name of a network device" },
 	{ "--arp --ipamRange 10.0.0.1 --adapter nameofadevicethatistoolong",
 	  "name of a network device" },

@@ -493,7 +493,7 @@ static void test_corrupted(void **state)
 	}
 	close_store(f);
 	overwrite(f, 3 * 4096 + 10, 2000);
-	expect_refused(f, -EUCLEAN, "move it away");
+	expect_refused(f, -EUCLEAN, "--store-reset");
 	overwrite(f, 0, 4096);
 	expect_refused(f, -EUCLEAN, "slb.db is damaged");
 }

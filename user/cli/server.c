@@ -36,6 +36,7 @@
 
 /* How often desired and actual are compared when no event says that they differ. */
 #define RECONCILE_INTERVAL_MS 2000
+#define DRAIN_LOOK_MS         250
 
 struct node {
 	const struct server_options *options;
@@ -61,6 +62,7 @@ struct node {
 	 */
 	bool keep;
 	bool was_working; /* a former run left a datapath that forwards packets */
+	uint64_t drain_until_ms;
 };
 
 /* ---- what only looks */
@@ -201,7 +203,20 @@ static void stop_ranges(struct node *node)
 
 static int start_store(struct node *node, struct errbuf *err)
 {
-	return store_open(&node->loop, node->options->state_dir, &node->store, err);
+	const char *directory = node->options->state_dir;
+	char aside[PATH_MAX];
+	int r = store_open(&node->loop, directory, &node->store, err);
+
+	if (r != -EUCLEAN || !node->options->store_reset)
+		return r;
+	log_error("%s", err->text);
+	r = store_set_aside(directory, aside, sizeof(aside), err);
+	if (r < 0)
+		return r;
+	log_error("The damaged store is now %s; starting with no load balancers, as --store-reset "
+		  "says",
+		  aside);
+	return store_open(&node->loop, directory, &node->store, err);
 }
 
 static void stop_store(struct node *node)
@@ -423,6 +438,7 @@ static int start_api(struct node *node, struct errbuf *err)
 static void stop_api(struct node *node)
 {
 	api_server_stop(node->api);
+	node->api = NULL;
 }
 
 /* ---- the whole */
@@ -461,6 +477,44 @@ static void on_reconcile(uv_timer_t *timer)
 	core_reconcile(node->core);
 }
 
+/* ---- --on-exit drain: new clients go elsewhere, those there are may finish */
+
+static void on_drain_look(uv_timer_t *timer)
+{
+	struct node *node = timer->data;
+	uint64_t open = ladder_open_connections(node->ladder);
+
+	if (open > 0 && uv_now(&node->loop) < node->drain_until_ms)
+		return;
+	if (open == UINT64_MAX)
+		log_info("Waited %u s for connections to end", node->options->drain_timeout_s);
+	else if (open > 0)
+		log_warn("%llu connections have not ended in %u s: they are cut",
+			 (unsigned long long)open, node->options->drain_timeout_s);
+	else
+		log_info("All connections have ended");
+	uv_stop(&node->loop);
+}
+
+/* A second signal ends the wait. */
+static void drain(struct node *node)
+{
+	uv_timer_t look;
+
+	stop_api(node);
+	core_drain(node->core);
+	log_info("Draining: nothing new is balanced, connections may end in %u s",
+		 node->options->drain_timeout_s);
+	uv_update_time(&node->loop);
+	node->drain_until_ms = uv_now(&node->loop) + node->options->drain_timeout_s * 1000ull;
+	uv_timer_init(&node->loop, &look);
+	look.data = node;
+	uv_timer_start(&look, on_drain_look, 0, DRAIN_LOOK_MS);
+	uv_run(&node->loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&look, NULL);
+	uv_run(&node->loop, UV_RUN_NOWAIT); /* lets go of it */
+}
+
 static void run(struct node *node)
 {
 	uv_timer_init(&node->loop, &node->reconcile);
@@ -468,6 +522,8 @@ static void run(struct node *node)
 	uv_timer_start(&node->reconcile, on_reconcile, RECONCILE_INTERVAL_MS,
 		       RECONCILE_INTERVAL_MS);
 	uv_run(&node->loop, UV_RUN_DEFAULT);
+	if (node->options->on_exit == ON_EXIT_DRAIN)
+		drain(node);
 	uv_close((uv_handle_t *)&node->reconcile, NULL);
 }
 

@@ -358,9 +358,24 @@ static int set_on_exit(struct server_options *options, const char *value, struct
 		options->on_exit = ON_EXIT_WITHDRAW;
 	else if (strcmp(value, "keep") == 0)
 		options->on_exit = ON_EXIT_KEEP;
+	else if (strcmp(value, "drain") == 0)
+		options->on_exit = ON_EXIT_DRAIN;
 	else
-		return errbuf_set(err, -EINVAL, "--on-exit takes withdraw or keep, not '%s'",
+		return errbuf_set(err, -EINVAL, "--on-exit takes withdraw, keep or drain, not '%s'",
 				  value);
+	return 0;
+}
+
+static int set_drain_timeout(struct server_options *options, const char *value, struct errbuf *err)
+{
+	return parse_number("drain-timeout", value, 1, 86400, &options->drain_timeout_s, err);
+}
+
+static int set_store_reset(struct server_options *options, const char *value, struct errbuf *err)
+{
+	(void)value;
+	(void)err;
+	options->store_reset = true;
 	return 0;
 }
 
@@ -419,7 +434,12 @@ static const struct option_spec specs[] = {
 	  "where the desired state is kept (" STATE_DIR_DEFAULT ")" },
 	{ "pin-path", "DIR", set_pin_path, "where maps are pinned (" PIN_PATH_DEFAULT ")" },
 	{ "on-exit", "WHAT", set_on_exit,
-	  "on SIGTERM: withdraw (default) takes everything off the node; keep leaves it working" },
+	  "on SIGTERM: withdraw (default) takes everything off the node; keep leaves it working; "
+	  "drain withdraws when flows have ended" },
+	{ "drain-timeout", "S", set_drain_timeout,
+	  "seconds that --on-exit drain waits for flows to end (60)" },
+	{ "store-reset", NULL, set_store_reset,
+	  "when the store is damaged, move it aside and start with no load balancers" },
 	{ "log-format", "FORMAT", set_log_format, "text, logfmt or json (text)" },
 	{ "log-level", "LEVEL", set_log_level, "error, warn, info or debug (info)" },
 	{ "help", NULL, set_help, "print this" },
@@ -603,6 +623,7 @@ int server_options_parse(int argc, char **argv, struct server_options *ret, stru
 		.bgp_config = bgp_config_default(),
 		.bgp_graceful_shutdown_s = 3,
 		.arp_interval_s = 60,
+		.drain_timeout_s = 60,
 		.arp_probe_ms = 100,
 		.log_level = LOG_LEVEL_INFO,
 	};

@@ -26,7 +26,7 @@
 
 /* What SIGTERM does: leave all as it is for a successor, take the VIPs away, or take them away once
  * the flows have ended. */
-enum on_exit { ON_EXIT_WITHDRAW, ON_EXIT_KEEP };
+enum on_exit { ON_EXIT_WITHDRAW, ON_EXIT_KEEP, ON_EXIT_DRAIN };
 
 /* Where VIPs come from. Unsaid (parsing replaces it): from --equinixMetal when given, else the
  * range.
@@ -60,6 +60,8 @@ struct server_options {
 	enum log_format log_format;
 	enum log_level log_level;
 	enum on_exit on_exit;
+	uint32_t drain_timeout_s;
+	bool store_reset; /* a damaged store is moved aside */
 };
 
 /* argv[0] is "server". -EINVAL: err says which flag is wrong and what to write instead. */

@@ -150,12 +150,32 @@ void entry_remove(struct core *core, struct lb_entry *entry, struct load_balance
 	LIST_INSERT_HEAD(&core->leaving, entry, link);
 }
 
+/* The same load balancer with no backend that takes new flows. */
+static int apply_drained(struct datapath *dp, const struct load_balancer *lb, struct errbuf *err)
+{
+	struct load_balancer *drained = load_balancer_copy(lb);
+	int error;
+
+	if (drained == NULL)
+		return errbuf_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < drained->backend_count; i++) {
+		if (drained->backends[i].state == BACKEND_UP)
+			drained->backends[i].state = BACKEND_DRAIN;
+	}
+	error = dp->ops->apply(dp, drained, err);
+	load_balancer_free(drained);
+	return error;
+}
+
 void entry_apply(struct core *core, struct lb_entry *entry)
 {
 	struct datapath *dp = core->config.datapath;
 	struct errbuf err;
 
-	entry->applied = dp->ops->apply(dp, entry->in_force, &err) == 0;
+	if (core->draining)
+		entry->applied = apply_drained(dp, entry->in_force, &err) == 0;
+	else
+		entry->applied = dp->ops->apply(dp, entry->in_force, &err) == 0;
 	if (!entry->applied) {
 		core->outstanding = true;
 		if (!entry->complained)
@@ -361,6 +381,19 @@ void core_stop(struct core *core)
 	}
 	free(core->order);
 	free(core);
+}
+
+size_t core_drain(struct core *core)
+{
+	size_t failed = 0;
+
+	store_flush(core->config.store);
+	core->draining = true;
+	for (struct lb_entry *entry = core->entries; entry != NULL; entry = entry->hh.next) {
+		entry_apply(core, entry);
+		failed += !entry->applied;
+	}
+	return failed;
 }
 
 void core_withdraw_all(struct core *core)

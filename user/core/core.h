@@ -43,6 +43,11 @@ void core_stop(struct core *core);
 /* Withdraws every VIP and removes every service; the store is kept. */
 void core_withdraw_all(struct core *core);
 
+/* From now on no service takes new flows; those there are go on. For a node that stops: there is no
+ * way back. Returns how many load balancers could not be told (logged; core_reconcile() tries
+ * again). */
+size_t core_drain(struct core *core);
+
 /* Makes desired true again wherever it is not (called on netlink events and by a timer).
  * Idempotent. Returns how many load balancers could not be made true. */
 size_t core_reconcile(struct core *core);

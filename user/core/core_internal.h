@@ -89,6 +89,7 @@ struct lb_entry {
 struct core {
 	struct core_config config;
 	bool stopping;
+	bool draining; /* what is applied takes no new flows */
 	bool retained; /* what a crash left has been removed */
 	bool retain_complained;
 	bool outstanding; /* something is not true and must be tried again */

@@ -563,6 +563,11 @@ size_t ebpf_uplinks_info(const struct datapath *dp, struct ebpf_uplink_info *ret
 	return ebpf_uplinks_list(ebpf_of_const(dp)->uplinks, ret, max);
 }
 
+uint64_t ebpf_open_connections(const struct datapath *dp)
+{
+	return ebpf_services_open_connections(ebpf_of_const(dp)->services);
+}
+
 const char *ebpf_note(const struct datapath *dp)
 {
 	return ebpf_of_const(dp)->maps.note;

@@ -81,6 +81,9 @@ struct ebpf_uplink_info {
 /* Writes up to max entries, adapter first; returns how many uplinks there are. */
 size_t ebpf_uplinks_info(const struct datapath *dp, struct ebpf_uplink_info *ret, size_t max);
 
+/* TCP connections that have not ended. */
+uint64_t ebpf_open_connections(const struct datapath *dp);
+
 /* A sentence worth a line in the log about how the maps came to be (sizes not as wanted), or "". */
 const char *ebpf_note(const struct datapath *dp);
 

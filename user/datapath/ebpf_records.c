@@ -331,6 +331,23 @@ int record_read_traffic(const struct ebpf_services *services, uint32_t backend_i
 	return 0;
 }
 
+uint64_t ebpf_services_open_connections(const struct ebpf_services *services)
+{
+	const struct backend_record *backend, *next;
+	uint64_t sum = 0;
+
+	HASH_ITER (hh, services->backends, backend, next) {
+		const struct slb_backend_state *state =
+			&services->config.maps->backend_state[backend->id];
+		int32_t open = (int32_t)(state->opened - state->closed - state->expired);
+
+		/* Below 0: read while the programs count. */
+		if (backend->service && backend->service->protocol == IPPROTO_TCP && open > 0)
+			sum += (uint64_t)open;
+	}
+	return sum;
+}
+
 /* ---- adopting -------------------------------------------------------------------------------- */
 
 /* A service that a former run wrote. Entries that cannot be used are deleted. */

@@ -79,4 +79,7 @@ void ebpf_services_pass_done(struct ebpf_services *services);
 /* For ebpf_routes: the source address towards a backend has changed. */
 void ebpf_services_route_changed(struct ebpf_services *services, struct ebpf_route *route);
 
+/* TCP connections that have not ended, as the programs and the sweep count them. */
+uint64_t ebpf_services_open_connections(const struct ebpf_services *services);
+
 #endif

@@ -315,3 +315,8 @@ struct datapath *ladder_datapath(const struct ladder *ladder)
 {
 	return ladder->datapath;
 }
+
+uint64_t ladder_open_connections(const struct ladder *ladder)
+{
+	return ladder->is_ipvs ? UINT64_MAX : ebpf_open_connections(ladder->datapath);
+}

@@ -45,6 +45,9 @@ void ladder_close(struct ladder *ladder, bool keep);
 /* The ladder's; never NULL. */
 struct datapath *ladder_datapath(const struct ladder *ladder);
 
+/* TCP connections that have not ended; UINT64_MAX: this datapath (IPVS) does not tell. */
+uint64_t ladder_open_connections(const struct ladder *ladder);
+
 /* What each device has now and why, and what the probes say. Borrowed until the next call. */
 const struct capabilities *ladder_capabilities(struct ladder *ladder);
 

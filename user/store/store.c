@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* One transaction. It outlives the store when store_flush() has settled it before libuv has. */
@@ -366,6 +367,26 @@ int store_open(uv_loop_t *loop, const char *directory, struct store **ret, struc
 		return error;
 	}
 	*ret = store;
+	return 0;
+}
+
+/* The log goes first: without it a torn move leaves the damaged file where it was. */
+int store_set_aside(const char *directory, char *ret_name, size_t size, struct errbuf *err)
+{
+	static const char *const suffixes[] = { "-shm", "-wal", "" };
+	char from[PATH_MAX], to[PATH_MAX];
+	long long now_s = (long long)time(NULL);
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+		snprintf(from, sizeof(from), "%s/slb.db%s", directory, suffixes[i]);
+		snprintf(to, sizeof(to), "%s/slb.db.damaged-%lld%s", directory, now_s, suffixes[i]);
+		if (rename(from, to) < 0 && errno != ENOENT)
+			return errbuf_set(err, -errno, "cannot move %s to %s: %s", from, to,
+					  strerror(errno));
+	}
+	if (sync_parent(to) < 0)
+		return errbuf_set(err, -EIO, "cannot sync the state directory %s", directory);
+	snprintf(ret_name, size, "%s", to);
 	return 0;
 }
 

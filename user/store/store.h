@@ -26,6 +26,10 @@ struct store;
  * -EACCES … */
 int store_open(uv_loop_t *loop, const char *directory, struct store **ret, struct errbuf *err);
 
+/* Moves a damaged store (its three files) to names that end in ".damaged-" and the second, so that
+ * store_open() begins with an empty one. ret_name: the new name of slb.db. */
+int store_set_aside(const char *directory, char *ret_name, size_t size, struct errbuf *err);
+
 /* Waits until everything submitted is durable or has failed, and calls the callbacks. Blocking: for
  * the end of the program. Not to be called from a store_done_cb. */
 void store_flush(struct store *store);

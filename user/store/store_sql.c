@@ -149,8 +149,8 @@ static int errno_of(sqlite3 *db, int rc)
 static int fail_corrupted(const struct store_sql *sql, const char *detail, struct errbuf *err)
 {
 	return errbuf_set(err, -EUCLEAN,
-			  "the store %s is damaged (%s); restore it from a backup, or move it away "
-			  "together with its -wal and -shm files to start with no load balancers",
+			  "the store %s is damaged (%s); restore it from a backup, or give "
+			  "--store-reset, which moves it aside and starts with no load balancers",
 			  sql->path, detail);
 }
 
