@@ -196,6 +196,17 @@ def test_a_clean_stop_withdraws(lab, start_router, start_slb):
     )
 
 
+def test_drain_asks_routers_first(lab, start_router, start_slb):
+    router = start_router()
+    slb, api = start_slb(*PEER, "--on-exit", "drain", "--bgp-graceful-shutdown", "1")
+    balancer, _ = balanced(lab, api)
+    told(router, balancer, "node")
+    slb.stop()
+    told(router, balancer)
+    (asked,), (drained,) = slb.log_lines("Asking BGP peers"), slb.log_lines("Draining")
+    assert slb.log().index(asked) < slb.log().index(drained)
+
+
 def test_passive_with_password_and_ttl_security(lab, start_router, start_slb, tmp_path):
     password = tmp_path / "bgp-password"
     password.write_text("a secret\n")

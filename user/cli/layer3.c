@@ -230,7 +230,7 @@ void layer3_quit_gracefully(struct layer3 *layer3)
 		return;
 	wait_ms = layer3->config.options->bgp_graceful_shutdown_s * 1000ULL;
 	bgp_speaker_status(layer3->speaker, &status);
-	if (wait_ms == 0 || status.established == 0 || status.vips == 0)
+	if (wait_ms == 0 || status.established == 0 || status.vips == 0 || status.graceful_shutdown)
 		return;
 	log_info("Asking BGP peers to take other ways, for %u s",
 		 layer3->config.options->bgp_graceful_shutdown_s);

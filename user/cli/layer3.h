@@ -33,8 +33,8 @@ struct advertiser *layer3_advertiser(struct layer3 *layer3);
 struct bgp_peer_book *layer3_peers(struct layer3 *layer3);
 
 /* rfc: 8326: asks peers to take other ways, and turns the loop for as long as the flag says, so
- * that they do before VIPs are withdrawn. Returns at once when there is nobody to ask. Accepts
- * NULL. */
+ * that they do before VIPs are withdrawn. Returns at once when there is nobody to ask, or they have
+ * been. Accepts NULL. */
 void layer3_quit_gracefully(struct layer3 *layer3);
 
 /* Turns the loop until all sessions have ended. keep: silently, so that peers with graceful restart

@@ -502,6 +502,7 @@ static void drain(struct node *node)
 	uv_timer_t look;
 
 	stop_api(node);
+	layer3_quit_gracefully(node->layer3); /* first: new clients are served until they do */
 	core_drain(node->core);
 	log_info("Draining: nothing new is balanced, connections may end in %u s",
 		 node->options->drain_timeout_s);
