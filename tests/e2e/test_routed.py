@@ -3,7 +3,7 @@
 and leave by the other. Which devices these are is slb's to find out, and to follow."""
 import pytest
 
-from harness import wait_for
+from harness import PYTHON, wait_for
 
 TOPOLOGY = "routed"
 
@@ -85,3 +85,51 @@ def test_a_neighbour_that_gets_another_mac_is_followed(url, lab, traffic):
         finally:
             mac("b1", old)
             lab.run("b1", ["arping", "-c", "1", "-U", "-i", "eth0", "10.80.96.25"], check=False)
+
+
+# --- ICMP ----------------------------------------------------------------------------------------
+
+
+def asked(lab, packet):
+    """Who answers a packet of the client's, written in Scapy, and with what."""
+    script = (
+        "import logging; logging.getLogger('scapy.runtime').setLevel(logging.ERROR)\n"
+        "from scapy.all import ICMP, IP, TCP, UDP, Raw, sr1\n"
+        f"answer = sr1({packet}, timeout=5, retry=2, verbose=0)\n"
+        "print(answer.src, answer.sprintf('%ICMP.type%') if ICMP in answer else answer.summary())\n"
+    )
+    return lab.run("client", [PYTHON, "-c", script]).stdout.strip()
+
+
+def test_a_path_that_narrows(url, lab, traffic):
+    """A router in the middle takes 1,280 bytes only, and says so to the VIP: the backend must hear of it."""
+    lab.run("router", ["ip", "link", "set", "eth0", "mtu", "1280"])
+    try:
+        result = traffic.get(f"{url}bytes/1048576", count=9, concurrency=9)
+        assert result["errors"] == []
+        assert list(result["sha256"].values()) == [9]
+        for name in ("b1", "b2", "b3"):
+            route = lab.run(name, ["ip", "route", "get", "10.80.96.2"]).stdout
+            assert "mtu 1280" in route, route
+    finally:
+        lab.run("router", ["ip", "link", "set", "eth0", "mtu", "1500"])
+        for name in ("b1", "b2", "b3"):
+            lab.run(name, ["ip", "route", "flush", "cache"])
+
+
+def test_ping(url, lab):
+    vip = url.split("/")[2].partition(":")[0]
+    assert asked(lab, f"IP(dst='{vip}')/ICMP()/Raw(b'steel')") == f"{vip} echo-reply"
+
+
+@pytest.mark.parametrize("probe", ["UDP(dport=33434)", "TCP(sport=40000+{ttl}, dport=6443)"])
+def test_traceroute(url, lab, probe):
+    """Router, then the VIP's own machine; a connection's probe goes on to the backend, which answers as the VIP."""
+    vip = url.split("/")[2].partition(":")[0]
+    hops = [asked(lab, f"IP(dst='{vip}', ttl={ttl})/" + probe.format(ttl=ttl)) for ttl in (1, 2, 3)]
+    assert hops[0] == "10.80.90.1 time-exceeded"
+    if "UDP" in probe:
+        assert hops[1] == f"{vip} dest-unreach"
+    else:
+        assert hops[1] == f"{vip} time-exceeded"
+        assert hops[2].startswith(f"{vip} ") and hops[2].endswith(" SA")
