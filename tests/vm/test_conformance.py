@@ -59,7 +59,9 @@ def conform(kernel):
 
 
 @pytest.fixture
-def conformed(kernel, once_per_kernel):
+def conformed(request, kernel, once_per_kernel):
+    if not request.config.getoption("kernels"):
+        pytest.skip("minutes for each kernel: runs when kernels are named")
     return once_per_kernel("conformed", kernel, conform)
 
 
