@@ -101,7 +101,7 @@ def test_answers(server):
         check("DELETE", at, "/bgp/peers/{address}")
     wanted = {(m.upper(), p) for p, item in API["paths"].items() for m in item if m in METHODS}
     assert {(m, p) for m, p, good in seen if good} == wanted
-    never = {("GET", p) for p in ("/loadbalancers", "/bgp/peers", "/capabilities", "/healthz", "/version", "/metrics")}
+    never = {("GET", p) for p in ("/loadbalancers", "/bgp/peers", "/capabilities", "/status", "/healthz", "/version", "/metrics")}
     assert {(m, p) for m, p, good in seen if not good} == wanted - never
 
 
